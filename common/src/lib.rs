@@ -1,0 +1,14 @@
+//! What the agent and the controller share: names, key specs, public keys, registries, messages and AWS clients.
+//!
+//! Everything that comes from outside (a name, a key, a message, an object key) is parsed here into a type, once,
+//! and is used as that type from then on.
+
+pub mod aws;
+pub mod bucket;
+pub mod key_line;
+pub mod key_spec;
+pub mod message;
+pub mod names;
+pub mod public_key;
+pub mod registry;
+pub mod restrictions;

@@ -1,0 +1,353 @@
+//! SSH public keys and the three ways in which AWS and OpenSSH name them.
+//!
+//! A [`PublicKey`] is the key alone: no options, no comment. It was decoded, so that its text form is the one
+//! canonical form, whatever was read.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use md5::{Digest as _, Md5};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use ssh_key::public::KeyData;
+use thiserror::Error;
+
+/// The longest key blob that is looked at, in bytes: an RSA key of 16,384 bits has 2,071.
+const MAX_BLOB: usize = 8 * 1024;
+
+/// The key types that Fleetkey hands out, by their SSH names.
+/// <https://www.iana.org/assignments/ssh-parameters/ssh-parameters.xhtml>
+pub const ALGORITHMS: [&str; 7] = [
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "ssh-rsa",
+];
+
+/// The shortest RSA modulus taken, in bits: what sshd(8) accepts by default (`RequiredRSASize`).
+const MIN_RSA_BITS: usize = 1024;
+
+/// A decoded SSH public key of a type in [`ALGORITHMS`].
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey {
+    fingerprint: Fingerprint,
+    algorithm: &'static str,
+    blob: Box<[u8]>,
+}
+
+/// Why bytes are not a public key that Fleetkey takes.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum PublicKeyError {
+    /// A private key was given.
+    #[error("this is a private key; give the public half, the file that ends in .pub")]
+    Private,
+    /// Not `type base64`.
+    #[error("not an OpenSSH public key; it should read: type base64 comment")]
+    Form,
+    /// A type that is not handed out.
+    #[error("key type {0:?} is not supported; use ed25519, ecdsa, rsa or a security key (sk-) type")]
+    Algorithm(String),
+    /// The base64 part does not decode.
+    #[error("the base64 part of the key is damaged")]
+    Base64,
+    /// The blob does not decode to the key type that the text names.
+    #[error("the key is damaged: its {0} data does not decode")]
+    Blob(&'static str),
+    /// An RSA modulus that sshd would refuse.
+    #[error("the RSA key has {0} bits; sshd takes no less than {MIN_RSA_BITS}")]
+    ShortRsa(usize),
+}
+
+impl PublicKey {
+    /// Reads `type base64`, and nothing behind it.
+    pub fn from_parts(algorithm: &str, base64: &str) -> Result<Self, PublicKeyError> {
+        let known = ALGORITHMS
+            .into_iter()
+            .find(|&known| known == algorithm)
+            .ok_or_else(|| PublicKeyError::Algorithm(algorithm.to_owned()))?;
+        if base64.len() > MAX_BLOB * 4 / 3 + 4 {
+            return Err(PublicKeyError::Blob(known));
+        }
+        let blob = STANDARD
+            .decode(base64)
+            .or_else(|_| STANDARD_NO_PAD.decode(base64))
+            .map_err(|_| PublicKeyError::Base64)?;
+        Self::from_blob(known, &blob)
+    }
+
+    /// Reads a key blob in the wire form of RFC 4253, section 6.6, which must be of the type named.
+    fn from_blob(algorithm: &'static str, blob: &[u8]) -> Result<Self, PublicKeyError> {
+        let damaged = || PublicKeyError::Blob(algorithm);
+        let data = ssh_key::PublicKey::from_bytes(blob).map_err(|_| damaged())?;
+        if data.algorithm().as_str() != algorithm {
+            return Err(damaged());
+        }
+        if let KeyData::Rsa(rsa) = data.key_data() {
+            let modulus = rsa.n.as_positive_bytes().ok_or_else(damaged)?;
+            let bits = modulus.len() * 8 - modulus.first().map_or(0, |top| top.leading_zeros() as usize);
+            if bits < MIN_RSA_BITS {
+                return Err(PublicKeyError::ShortRsa(bits));
+            }
+        }
+        // Encoding what was decoded drops what a lenient decoder would have passed over.
+        let canonical = data.to_bytes().map_err(|_| damaged())?;
+        if canonical != blob {
+            return Err(damaged());
+        }
+        Ok(Self { fingerprint: Fingerprint(Sha256::digest(blob).into()), algorithm, blob: blob.into() })
+    }
+
+    /// The SSH name of the key's type, one of [`ALGORITHMS`].
+    pub fn algorithm(&self) -> &'static str {
+        self.algorithm
+    }
+
+    /// The SHA-256 fingerprint, as `ssh-keygen -l` and sshd's log print it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The wire form of RFC 4253, section 6.6.
+    pub fn blob(&self) -> &[u8] {
+        &self.blob
+    }
+
+    /// Whether EC2 takes this type as a key pair: RSA and Ed25519 alone.
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/create-key-pairs.html>
+    pub fn ec2_can_import(&self) -> bool {
+        matches!(self.algorithm, "ssh-rsa" | "ssh-ed25519")
+    }
+
+    /// The fingerprint that EC2 gives this key when it is imported: for RSA the MD5 of the DER
+    /// SubjectPublicKeyInfo, for every other type the SHA-256 as OpenSSH prints it.
+    /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html>
+    pub fn ec2_fingerprint(&self) -> Ec2Fingerprint {
+        match self.rsa_parts() {
+            Some((n, e)) => Ec2Fingerprint::Md5(Md5::digest(rsa_spki_der(&n, &e)).into()),
+            None => Ec2Fingerprint::Sha256(self.fingerprint),
+        }
+    }
+
+    /// Modulus and exponent, big-endian without a sign byte, of an RSA key.
+    fn rsa_parts(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let data = ssh_key::PublicKey::from_bytes(&self.blob).ok()?;
+        let rsa = data.key_data().rsa()?;
+        Some((rsa.n.as_positive_bytes()?.to_vec(), rsa.e.as_positive_bytes()?.to_vec()))
+    }
+}
+
+/// The DER SubjectPublicKeyInfo of an RSA key (RFC 8017, appendix A.1.1, in RFC 5280, section 4.1).
+fn rsa_spki_der(n: &[u8], e: &[u8]) -> Vec<u8> {
+    /// AlgorithmIdentifier { rsaEncryption, NULL }
+    const RSA_ENCRYPTION: [u8; 15] =
+        [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+    const INTEGER: u8 = 0x02;
+    const BIT_STRING: u8 = 0x03;
+    const SEQUENCE: u8 = 0x30;
+    let integer = |bytes: &[u8]| {
+        let sign: &[u8] = if bytes.first().is_some_and(|top| top & 0x80 != 0) { &[0] } else { &[] };
+        der(INTEGER, &[sign, bytes])
+    };
+    let key = der(SEQUENCE, &[&integer(n), &integer(e)]);
+    der(SEQUENCE, &[&RSA_ENCRYPTION, &der(BIT_STRING, &[&[0], &key])])
+}
+
+/// One DER element: tag, length, the parts one after another.
+fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let bytes = length.to_be_bytes();
+    let significant = &bytes[bytes.iter().position(|&b| b != 0).unwrap_or(bytes.len() - 1)..];
+    let mut out = vec![tag];
+    if length >= 0x80 {
+        // At most eight length bytes: the cast cannot lose any.
+        #[allow(clippy::cast_possible_truncation)]
+        out.push(0x80 | significant.len() as u8);
+    }
+    out.extend_from_slice(significant);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out
+}
+
+impl FromStr for PublicKey {
+    type Err = PublicKeyError;
+
+    /// Reads `type base64`, with any comment behind it left aside. Options before it are an error: see
+    /// [`crate::key_line`] for lines of `authorized_keys`.
+    fn from_str(text: &str) -> Result<Self, PublicKeyError> {
+        if text.contains("PRIVATE KEY-----") {
+            return Err(PublicKeyError::Private);
+        }
+        let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+        let (Some(algorithm), Some(base64)) = (words.next(), words.next()) else {
+            return Err(PublicKeyError::Form);
+        };
+        Self::from_parts(algorithm, base64.trim_end())
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = PublicKeyError;
+
+    fn try_from(text: String) -> Result<Self, PublicKeyError> {
+        text.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// `type base64`, the canonical text.
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.algorithm, STANDARD.encode(&self.blob))
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.algorithm, self.fingerprint)
+    }
+}
+
+/// The SHA-256 of a key's blob: 32 bytes.
+///
+/// Printed as OpenSSH does (`SHA256:` and base64 without padding); in object keys it stands as 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Fingerprint([u8; 32]);
+
+/// Why a text is not a fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is not a fingerprint; give SHA256:... as ssh-keygen -l prints it, or 64 hex digits")]
+pub struct FingerprintError(String);
+
+impl Fingerprint {
+    /// 64 lower-case hex digits, as in the names of S3 objects.
+    pub fn to_hex(self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = FingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let bytes = match text.strip_prefix("SHA256:") {
+            Some(base64) => STANDARD_NO_PAD.decode(base64.trim_end_matches('=')).ok(),
+            None => hex::decode(text).ok(),
+        };
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or_else(|| FingerprintError(text.chars().take(100).collect()))
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = FingerprintError;
+
+    fn try_from(text: String) -> Result<Self, FingerprintError> {
+        text.parse()
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.to_string()
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SHA256:{}", STANDARD_NO_PAD.encode(self.0))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The fingerprint by which EC2 names a key pair.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/verify-keys.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ec2Fingerprint {
+    /// RSA, imported: MD5 of the DER SubjectPublicKeyInfo.
+    Md5([u8; 16]),
+    /// RSA, made by EC2: SHA-1 over the private key. The public half cannot be held against it.
+    Sha1([u8; 20]),
+    /// Ed25519: SHA-256, as OpenSSH has it.
+    Sha256(Fingerprint),
+}
+
+/// Whether a key is the one that an EC2 fingerprint names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Same,
+    /// It is another key.
+    Different,
+    /// The fingerprint was made over the private half, so nobody can tell.
+    CannotTell,
+}
+
+impl Ec2Fingerprint {
+    /// Holds a key against the fingerprint.
+    pub fn verify(&self, key: &PublicKey) -> Verdict {
+        match self {
+            Ec2Fingerprint::Sha1(_) => Verdict::CannotTell,
+            known if *known == key.ec2_fingerprint() => Verdict::Same,
+            _ => Verdict::Different,
+        }
+    }
+}
+
+impl FromStr for Ec2Fingerprint {
+    type Err = FingerprintError;
+
+    /// Reads 16 or 20 colon-separated hex bytes, or the base64 of 32 bytes with or without `SHA256:` and padding.
+    fn from_str(text: &str) -> Result<Self, FingerprintError> {
+        let error = || FingerprintError(text.chars().take(100).collect());
+        if text.contains(':') && !text.starts_with("SHA256:") {
+            let pairs_are_whole = text.split(':').all(|pair| pair.len() == 2);
+            let bytes = hex::decode(text.replace(':', "")).ok().filter(|_| pairs_are_whole).ok_or_else(error)?;
+            return match bytes.len() {
+                16 => bytes.try_into().map(Ec2Fingerprint::Md5).map_err(|_| error()),
+                20 => bytes.try_into().map(Ec2Fingerprint::Sha1).map_err(|_| error()),
+                _ => Err(error()),
+            };
+        }
+        let base64 = text.strip_prefix("SHA256:").unwrap_or(text);
+        format!("SHA256:{base64}").parse().map(Ec2Fingerprint::Sha256).map_err(|_: FingerprintError| error())
+    }
+}
+
+/// As EC2 prints it: hex bytes with colons, or base64 with padding.
+impl fmt::Display for Ec2Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: &[u8] = match self {
+            Ec2Fingerprint::Md5(bytes) => bytes,
+            Ec2Fingerprint::Sha1(bytes) => bytes,
+            Ec2Fingerprint::Sha256(fingerprint) => return f.write_str(&STANDARD.encode(fingerprint.0)),
+        };
+        for (at, byte) in bytes.iter().enumerate() {
+            write!(f, "{}{byte:02x}", if at == 0 { "" } else { ":" })?;
+        }
+        Ok(())
+    }
+}

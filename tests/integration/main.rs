@@ -1,0 +1,1 @@
+//! Integration tests: the real programs against real parts. One module for each concern.
