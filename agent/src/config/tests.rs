@@ -1,0 +1,1 @@
+//! The configuration as operators write it, right and wrong.
