@@ -32,12 +32,22 @@ pub(super) fn read(path: &Path, bytes: &[u8], findings: &mut Findings) -> Option
     let (tree, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let at = error.span().map_or(0, |span| span.start);
-        findings.error(&places.origin(at, String::new()), format!("not valid TOML: {}", error.message()));
+        let hint = if is_bare_word(text, at) { "; write text in quotes" } else { "" };
+        findings.error(&places.origin(at, String::new()), format!("not valid TOML: {}{hint}", error.message()));
     }
     if !errors.is_empty() {
         return None;
     }
     Some(Reader { places, findings }.fragment(tree.get_ref()))
+}
+
+/// Whether a value begins here that is neither quoted nor a number: of this TOML readers say odd things.
+fn is_bare_word(text: &str, at: usize) -> bool {
+    let (Some(before), Some(after)) = (text.get(..at), text.get(at..)) else { return false };
+    let is_word = after.starts_with(|c: char| c.is_alphabetic() || "/@*~$_".contains(c));
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    // Without the `=` it is the name of a table that begins here.
+    is_word && line.contains('=') && line.trim_end().ends_with(['=', '[', ','])
 }
 
 /// Turns byte offsets into places.

@@ -101,11 +101,10 @@ mod tests {
 
     #[test]
     fn a_file_of_more_than_a_mebibyte_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("agent.toml");
-        std::fs::write(&path, vec![b'#'; 1 << 20]).unwrap();
-        assert_eq!(read(&path).unwrap().len(), 1 << 20);
-        std::fs::write(&path, vec![b'#'; (1 << 20) + 1]).unwrap();
-        assert!(matches!(read(&path), Err(ConfigError::TooLarge { .. })));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, vec![b'#'; 1 << 20]).unwrap();
+        assert_eq!(read(file.path()).unwrap().len(), 1 << 20);
+        std::fs::write(&file, vec![b'#'; (1 << 20) + 1]).unwrap();
+        assert!(matches!(read(file.path()), Err(ConfigError::TooLarge { .. })));
     }
 }

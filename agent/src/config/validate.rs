@@ -25,8 +25,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Bounds of `poll_interval`: below, IAM would throttle a fleet; above, the fallback would be none.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), DAY);
-/// Bounds of `guard.max_stale`.
-const MAX_STALE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(365 * 24 * 3600));
+/// Bounds of `guard.max_stale`: above, someone who left a month ago would still get in wherever IAM cannot be reached.
+const MAX_STALE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 24 * 3600));
 /// Bounds of `metrics.interval`: CloudWatch keeps one value a minute.
 const METRICS_INTERVAL: (Duration, Duration) = (Duration::from_secs(60), HOUR);
 
@@ -262,7 +262,8 @@ impl Checker<'_> {
         // Who switched metrics off knows; who set only an interval may think that they are on.
         if fragment.metrics_enabled.is_none() {
             for unused in [&fragment.metrics_interval, &fragment.metrics_namespace].into_iter().flatten() {
-                self.findings.warn(&unused.origin, "not used: metrics are off; write enabled = true beside it");
+                self.findings
+                    .warn(&unused.origin, "not used: metrics are off; write enabled = true in [metrics], or --metrics");
             }
         }
         None
