@@ -107,6 +107,7 @@ impl Conversation<'_> {
                             self.check_size(&new)?;
                             wire::send(line, &Ask::Replace(self.labels(folder)), &new)?;
                         }
+                        Change::Look => wire::send(line, &Ask::Look, &[])?,
                         Change::Remove if file => wire::send(line, &Ask::Remove, &[])?,
                         Change::Keep | Change::Replace(_) | Change::Remove => wire::send(line, &Ask::Keep, &[])?,
                     }

@@ -101,7 +101,11 @@ fn serve(line: &mut UnixStream, request: &Request, path: &Path) -> Result<Answer
         let found = Answer::Found { file: old.is_some(), folder: site.has_folder() };
         wire::send(line, &found, old.as_ref().map_or(&[], |old| &old.bytes))?;
         let (ask, bytes) = wire::receive(line)?;
+        if !matches!(ask, Ask::Look) {
+            site.tidy()?;
+        }
         let done = match ask {
+            Ask::Look => return Ok(Answer::Done(Done { changed: false, stamp: None, notes: Vec::new() })),
             Ask::Keep => site.keep(old.as_ref())?,
             Ask::Replace(labels) => site.replace(&labels, old.as_ref(), &bytes)?,
             Ask::Remove => site.remove(old.as_ref())?,

@@ -95,6 +95,8 @@ impl KeyFile {
 /// What is to become of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
+    /// Leave it, and put nothing right: the outcome says nothing.
+    Look,
     /// Leave it.
     Keep,
     /// Make it these bytes. The same bytes as before are no change.
@@ -179,6 +181,16 @@ impl Writer {
     #[must_use]
     pub fn with_limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
+    }
+
+    /// What a key file holds (`None`: there is none), which is left as it is. Blocking, as [`Writer::update`].
+    pub fn read(&self, file: &KeyFile) -> Result<Option<Vec<u8>>, WriteError> {
+        let mut bytes = None;
+        self.update(file, |old| {
+            bytes = old.map(<[u8]>::to_vec);
+            Change::Look
+        })?;
+        Ok(bytes)
     }
 
     /// Reads a key file (`None`: there is none), asks `change` what is to become of it, and makes it so.

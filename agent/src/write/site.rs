@@ -68,17 +68,29 @@ pub(super) struct Old {
 impl Site {
     /// Walks to the place of a key file. `path` is the home, or the folder of a `system` file.
     pub(super) fn open(target: &Target, owner: u32, path: &Path) -> Result<Self, Trouble> {
-        let mut site = match target {
-            Target::Home => Self::in_home(owner, path)?,
-            Target::System { name, group } => Self::in_system_folder(path, name.into(), Gid::from_raw(*group))?,
-        };
-        if let Some(folder) = &site.folder {
-            let swept = sweep(folder.as_fd()).map_err(|errno| Trouble::failed(Step::List, &site.path, errno))?;
-            if swept > 0 {
-                site.notes.push(Note::Swept(swept));
+        match target {
+            Target::Home => Self::in_home(owner, path),
+            Target::System { name, group } => Self::in_system_folder(path, name.into(), Gid::from_raw(*group)),
+        }
+    }
+
+    /// Puts the folder in order: away with what killed writers left, and with write permission for others.
+    pub(super) fn tidy(&mut self) -> Result<(), Trouble> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let swept = sweep(folder.as_fd()).map_err(|errno| Trouble::failed(Step::List, &self.path, errno))?;
+        if swept > 0 {
+            self.notes.push(Note::Swept(swept));
+        }
+        if let Ground::Home { .. } = self.ground {
+            let was = permissions(&inspect(folder, &self.path)?);
+            let now = was & !OTHERS_WRITE;
+            if was != now {
+                fchmod(folder, Mode::from_bits_truncate(now))
+                    .map_err(|errno| Trouble::failed(Step::SetMode, &self.path, errno))?;
+                self.notes.push(Note::FolderMode { was, now });
             }
         }
-        Ok(site)
+        Ok(())
     }
 
     fn in_home(owner: u32, path: &Path) -> Result<Self, Trouble> {
@@ -113,13 +125,6 @@ impl Site {
         let stat = inspect(&folder, &self.path)?;
         if stat.st_uid != *owner {
             return Err(Trouble::refused(&self.path, Refusal::Owner { owner: stat.st_uid, wanted: *owner }));
-        }
-        let was = permissions(&stat);
-        let now = was & !OTHERS_WRITE;
-        if was != now {
-            fchmod(&folder, Mode::from_bits_truncate(now))
-                .map_err(|errno| Trouble::failed(Step::SetMode, &self.path, errno))?;
-            self.notes.push(Note::FolderMode { was, now });
         }
         self.folder = Some(folder);
         Ok(())

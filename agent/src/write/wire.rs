@@ -21,7 +21,9 @@ const HEAD_LIMIT: usize = 64 << 10;
 pub(super) enum Ask {
     /// Go to a key file and say what it holds. The body is the path of the home or the folder.
     Open(Request),
-    /// Leave it.
+    /// Leave everything as it is.
+    Look,
+    /// Leave it, but put permissions right.
     Keep,
     /// Put the body in its place.
     Replace(Labels),
