@@ -228,7 +228,11 @@ impl Answer {
     }
 }
 
-fn entries(once: &Once, account: &AccountName, fingerprint: Fingerprint) -> impl Iterator<Item = &Entry> {
+fn entries<'a>(
+    once: &'a Once,
+    account: &AccountName,
+    fingerprint: Fingerprint,
+) -> impl Iterator<Item = &'a Entry> + use<'a> {
     let all = once.engine.key_set().accounts.get(account).into_iter().flatten();
     all.filter(move |entry| entry.fingerprint() == fingerprint)
 }

@@ -123,7 +123,8 @@ async fn dry_run(settings: Arc<Settings>) -> anyhow::Result<ExitCode> {
     for (account, preview) in previews {
         match preview {
             Ok(Preview { path, old, new }) => {
-                let diff = TextDiff::from_lines(&old[..], &new[..]);
+                let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&new));
+                let diff = TextDiff::from_lines(&old, &new);
                 let path = path.display().to_string();
                 print!("{}", diff.unified_diff().header(&path, &format!("{path} (in step)")));
             }

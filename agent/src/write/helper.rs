@@ -18,7 +18,7 @@ use nix::unistd::{getgroups, getresgid, getresuid};
 
 use super::error::{Kind, Refusal, Trouble};
 use super::site::Site;
-use super::wire::{self, Answer, Ask, Request};
+use super::wire::{self, Answer, Ask, Done, Request};
 
 /// The hidden first argument that makes this program the helper.
 pub const HELPER_ARGUMENT: &str = "write-helper";
