@@ -205,10 +205,13 @@ impl Helper {
         Ok(Self { child, line: Line { socket, until }, stderr })
     }
 
-    /// Waits for a helper whose work is done.
-    fn end(mut self) {
-        if reap(&mut self.child, self.line.until).is_none() {
-            leave(self.child);
+    /// Hangs up, and waits for the helper to end: its work is done, or there is none for it.
+    fn end(self) {
+        let Self { mut child, line, stderr: _ } = self;
+        let until = line.until;
+        drop(line);
+        if reap(&mut child, until).is_none() {
+            leave(child);
         }
     }
 
