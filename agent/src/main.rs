@@ -2,8 +2,9 @@
 
 use std::process::ExitCode;
 
-use fleetkey_agent::write::helper_main;
+use fleetkey_agent::write::{close_inherited_descriptors, helper_main};
 
 fn main() -> ExitCode {
+    close_inherited_descriptors();
     helper_main()
 }

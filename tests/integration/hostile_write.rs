@@ -2,6 +2,8 @@
 //!
 //! Root is needed, to be somebody else; the accounts are mere numbers that no user database knows.
 
+#![allow(clippy::unwrap_used, reason = "where its ground is missing, a test ends")]
+
 use std::fs::{self, Permissions};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

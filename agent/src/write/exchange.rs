@@ -17,7 +17,7 @@ use nix::unistd::geteuid;
 use super::error::{Refusal, Trouble, WriteError};
 use super::helper::HELPER_ARGUMENT;
 use super::label::Labelled;
-use super::wire::{self, Answer, Ask, Done, Labels, Request, SIZE_LIMIT, Target};
+use super::wire::{self, Answer, Ask, Done, Labels, READINGS, Request, SIZE_LIMIT, Target};
 use super::{Account, Change, KeyFile, Note, Outcome, Writer};
 
 /// How much of the helper's stderr goes into a message.
@@ -97,7 +97,8 @@ impl Conversation<'_> {
             KeyFile::System { folder, .. } => folder,
         };
         wire::send(line, &Ask::Open(request), place.as_os_str().as_bytes())?;
-        loop {
+        // Each reading has an answer, and so has their end.
+        for _ in 0..=READINGS {
             let (answer, bytes) = wire::receive(line)?;
             match answer {
                 Answer::Found { file, folder } => {
@@ -115,6 +116,7 @@ impl Conversation<'_> {
                 Answer::Trouble(trouble) => return Err(Broken::Trouble(trouble)),
             }
         }
+        Err(Broken::Line(io::ErrorKind::InvalidData.into()))
     }
 
     fn check_size(&self, new: &[u8]) -> Result<(), Broken> {

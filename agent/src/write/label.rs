@@ -15,7 +15,7 @@ use super::exchange::{leave, reap};
 const CREATION_LABEL: &str = "/proc/thread-self/attr/fscreate";
 
 /// How long the policy's file contexts may take to read.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Longest label that is believed, in bytes: a user, role, type and a range of levels stay far below.
 const LABEL_LIMIT: usize = 1024;

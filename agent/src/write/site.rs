@@ -92,6 +92,10 @@ impl Site {
         let ground = Ground::Home { home, owner };
         let mut site =
             Self { ground, path: path.join(SSH_FOLDER), name: KEY_FILE.into(), folder: None, notes: Vec::new() };
+        let is = permissions(&stat);
+        if is & OTHERS_WRITE != 0 {
+            site.notes.push(Note::HomeMode { is });
+        }
         site.enter_ssh_folder()?;
         Ok(site)
     }

