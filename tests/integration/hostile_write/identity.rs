@@ -56,12 +56,10 @@ fn the_helper_is_the_account_and_nothing_more() {
 #[test]
 fn a_helper_that_is_still_root_touches_nothing() {
     let Some(stage) = Stage::set_with_keys(61021) else { return };
-    let mut account = stage.account.clone();
     // Asked to be the account, but started with root's rights by this test itself.
-    account.home = stage.account.home.clone();
     let (mut ours, theirs) = UnixStream::pair().unwrap();
     let head = r#"{"Open":{"uid":61021,"gid":61021,"stripped":true,"target":"Home"}}"#;
-    for part in [head.as_bytes(), account.home.as_os_str().as_encoded_bytes()] {
+    for part in [head.as_bytes(), stage.account.home.as_os_str().as_encoded_bytes()] {
         ours.write_all(&u32::try_from(part.len()).unwrap().to_be_bytes()).unwrap();
         ours.write_all(part).unwrap();
     }
