@@ -14,6 +14,8 @@ use fleetkey_common::registry::{KeyCache, Lookup, Registry};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub mod iam;
+
 /// Why one part of an answer could not be had, in one line: what was asked, of whom, and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
