@@ -1,3 +1,4 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
 
 mod hostile_write;
+mod registries;
