@@ -2,3 +2,4 @@
 
 mod hostile_write;
 mod registries;
+mod harness;
