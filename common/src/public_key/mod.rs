@@ -9,10 +9,13 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use md5::{Digest as _, Md5};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::Sha256;
 use ssh_key::public::KeyData;
 use thiserror::Error;
+
+mod sshd;
 
 /// The longest key blob that is looked at, in bytes: an RSA key of 16,384 bits has 2,071.
 const MAX_BLOB: usize = 8 * 1024;
@@ -32,9 +35,15 @@ pub const ALGORITHMS: [&str; 7] = [
 /// The shortest RSA modulus taken, in bits: what sshd(8) accepts by default (`RequiredRSASize`).
 const MIN_RSA_BITS: usize = 1024;
 
+/// The longest RSA modulus taken, in bits: sshd reads no longer number (`SSHBUF_MAX_BIGNUM`).
+const MAX_RSA_BITS: usize = 16_384;
+
+/// The longest name of a key type that an error message repeats, in bytes.
+const MAX_SHOWN_NAME: usize = 64;
+
 /// A decoded SSH public key of a type in [`ALGORITHMS`].
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(into = "String")]
 pub struct PublicKey {
     fingerprint: Fingerprint,
     algorithm: &'static str,
@@ -62,23 +71,30 @@ pub enum PublicKeyError {
     /// An RSA modulus that sshd would refuse.
     #[error("the RSA key has {0} bits; sshd takes no less than {MIN_RSA_BITS}")]
     ShortRsa(usize),
+    /// An RSA modulus that sshd cannot read.
+    #[error("the RSA key has {0} bits; sshd takes no more than {MAX_RSA_BITS}")]
+    LongRsa(usize),
 }
 
 impl PublicKey {
     /// Reads `type base64`, and nothing behind it.
     pub fn from_parts(algorithm: &str, base64: &str) -> Result<Self, PublicKeyError> {
-        let known = ALGORITHMS
-            .into_iter()
-            .find(|&known| known == algorithm)
-            .ok_or_else(|| PublicKeyError::Algorithm(algorithm.to_owned()))?;
-        if base64.len() > MAX_BLOB * 4 / 3 + 4 {
-            return Err(PublicKeyError::Blob(known));
-        }
-        let blob = STANDARD
-            .decode(base64)
-            .or_else(|_| STANDARD_NO_PAD.decode(base64))
-            .map_err(|_| PublicKeyError::Base64)?;
-        Self::from_blob(known, &blob)
+        let known =
+            ALGORITHMS.into_iter().find(|&known| known == algorithm).ok_or_else(|| unknown_algorithm(algorithm))?;
+        Self::from_blob(known, &decode(known, base64.as_bytes())?)
+    }
+
+    /// Reads a type and its base64 as sshd does: spaces within the base64 are passed over, a type may be named by one
+    /// of its signature algorithms, and numbers may begin with zeros. The key comes out in its one canonical form.
+    ///
+    /// For finding keys in files that others write; what is to be handed out is read by [`PublicKey::from_parts`].
+    pub(crate) fn as_sshd_reads(algorithm: &[u8], base64: &[u8]) -> Option<Self> {
+        let algorithm = sshd::algorithm(algorithm)?;
+        // The characters of isspace(3), which b64_pton(3) skips.
+        let is_space = |byte: &u8| matches!(byte, b'\t'..=b'\r' | b' ');
+        let base64: Vec<u8> = base64.iter().filter(|byte| !is_space(byte)).copied().collect();
+        let blob = decode(algorithm, &base64).ok()?;
+        Self::from_blob(algorithm, &sshd::canonical(algorithm, &blob)?).ok()
     }
 
     /// Reads a key blob in the wire form of RFC 4253, section 6.6, which must be of the type named.
@@ -88,13 +104,7 @@ impl PublicKey {
         if data.algorithm().as_str() != algorithm {
             return Err(damaged());
         }
-        if let KeyData::Rsa(rsa) = data.key_data() {
-            let modulus = rsa.n.as_positive_bytes().ok_or_else(damaged)?;
-            let bits = modulus.len() * 8 - modulus.first().map_or(0, |top| top.leading_zeros() as usize);
-            if bits < MIN_RSA_BITS {
-                return Err(PublicKeyError::ShortRsa(bits));
-            }
-        }
+        check(data.key_data()).map_err(|error| error.unwrap_or_else(damaged))?;
         // Encoding what was decoded drops what a lenient decoder would have passed over.
         let canonical = data.to_bytes().map_err(|_| damaged())?;
         if canonical != blob {
@@ -142,6 +152,60 @@ impl PublicKey {
     }
 }
 
+/// What sshd asks of a key beyond its form. `Err(None)`: the key is damaged.
+fn check(key: &KeyData) -> Result<(), Option<PublicKeyError>> {
+    match key {
+        KeyData::Rsa(rsa) => {
+            rsa.e.as_positive_bytes().ok_or(None)?;
+            let modulus = rsa.n.as_positive_bytes().ok_or(None)?;
+            let bits = modulus.len() * 8 - modulus.first().map_or(0, |top| top.leading_zeros() as usize);
+            match bits {
+                0..MIN_RSA_BITS => Err(Some(PublicKeyError::ShortRsa(bits))),
+                MIN_RSA_BITS..=MAX_RSA_BITS => Ok(()),
+                _ => Err(Some(PublicKeyError::LongRsa(bits))),
+            }
+        }
+        KeyData::Ecdsa(ecdsa) => uncompressed(ecdsa.as_sec1_bytes()),
+        KeyData::SkEcdsaSha2NistP256(key) => uncompressed(key.ec_point().as_bytes()),
+        _ => Ok(()),
+    }
+}
+
+/// sshd takes a point of a curve in its uncompressed form alone: RFC 5656, section 3.1, makes the other optional.
+fn uncompressed(point: &[u8]) -> Result<(), Option<PublicKeyError>> {
+    const UNCOMPRESSED: u8 = 4;
+    if point.first() == Some(&UNCOMPRESSED) { Ok(()) } else { Err(None) }
+}
+
+/// The error for a type that is not handed out. What does not look like the name of a type could be part of a key,
+/// a private one even, and must not get into a message.
+fn unknown_algorithm(name: &str) -> PublicKeyError {
+    if looks_like_algorithm(name) { PublicKeyError::Algorithm(name.to_owned()) } else { PublicKeyError::Form }
+}
+
+/// Whether a word could be the name of a key type, known or not.
+pub(crate) fn looks_like_algorithm(word: &str) -> bool {
+    let family = ["ssh-", "sk-", "ecdsa-", "rsa-", "webauthn-"].iter().any(|start| word.starts_with(start));
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-@._".contains(&byte);
+    family && word.len() <= MAX_SHOWN_NAME && word.bytes().all(fits)
+}
+
+/// Decodes the base64 of a key, with its padding or without.
+fn decode(algorithm: &'static str, base64: &[u8]) -> Result<Vec<u8>, PublicKeyError> {
+    if base64.len() > MAX_BLOB * 4 / 3 + 4 {
+        return Err(PublicKeyError::Blob(algorithm));
+    }
+    STANDARD.decode(base64).or_else(|_| STANDARD_NO_PAD.decode(base64)).map_err(|_| PublicKeyError::Base64)
+}
+
+/// The headers by which private keys are known: PEM and OpenSSH, RFC 4716's commercial cousin, PuTTY.
+const PRIVATE_MARKS: [&str; 3] = ["PRIVATE KEY-----", "PRIVATE KEY ----", "PuTTY-User-Key-File-"];
+
+/// Whether a text holds a private key.
+pub(crate) fn is_private(text: &str) -> bool {
+    PRIVATE_MARKS.iter().any(|mark| text.contains(mark))
+}
+
 /// The DER SubjectPublicKeyInfo of an RSA key (RFC 8017, appendix A.1.1, in RFC 5280, section 4.1).
 fn rsa_spki_der(n: &[u8], e: &[u8]) -> Vec<u8> {
     /// AlgorithmIdentifier { rsaEncryption, NULL }
@@ -179,17 +243,21 @@ fn der(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
 impl FromStr for PublicKey {
     type Err = PublicKeyError;
 
-    /// Reads `type base64`, with any comment behind it left aside. Options before it are an error: see
+    /// Reads `type base64`, one line, with any comment behind it left aside. Options before it are an error: see
     /// [`crate::key_line`] for lines of `authorized_keys`.
     fn from_str(text: &str) -> Result<Self, PublicKeyError> {
-        if text.contains("PRIVATE KEY-----") {
+        if is_private(text) {
             return Err(PublicKeyError::Private);
+        }
+        let text = text.trim_end();
+        if text.contains(['\n', '\r', '\0']) {
+            return Err(PublicKeyError::Form);
         }
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
         let (Some(algorithm), Some(base64)) = (words.next(), words.next()) else {
             return Err(PublicKeyError::Form);
         };
-        Self::from_parts(algorithm, base64.trim_end())
+        Self::from_parts(algorithm, base64)
     }
 }
 
@@ -198,6 +266,13 @@ impl TryFrom<String> for PublicKey {
 
     fn try_from(text: String) -> Result<Self, PublicKeyError> {
         text.parse()
+    }
+}
+
+/// By hand: the derived one would, for the sake of the `&'static str` within, read from static text alone.
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }
 
