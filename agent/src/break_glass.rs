@@ -14,7 +14,7 @@ use crate::trusted_file;
 const HOLDER: &str = "break-glass";
 
 /// The keys of the break-glass file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct BreakGlass {
     path: PathBuf,
     keys: Vec<GrantedKey>,

@@ -3,7 +3,7 @@
 //! Folders in a home are watched by descriptors that were opened without following links, so that nobody can make the
 //! agent watch what is not theirs. What was seen is only a hint: the pass over the files finds out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 use crate::config::settings::{Mode, Settings, SourceSettings};
 use crate::source::directory;
-use crate::write::{Account, open_folders_no_follow};
+use crate::write::Folders;
 
 /// Where the kernel shows the agent's own descriptors, by which folders in homes are named.
 const DESCRIPTORS: &str = "/proc/self/fd";
@@ -49,7 +49,6 @@ pub struct Drift {
     watcher: Option<RecommendedWatcher>,
     watches: BTreeMap<(Watched, Key), Watch>,
     hints: Arc<Hints>,
-    complaints: BTreeSet<String>,
 }
 
 /// What a watch belongs to.
@@ -83,22 +82,18 @@ impl Drift {
         let watcher = watcher
             .inspect_err(|error| tracing::error!(action = "no-watch", "files cannot be watched: {error}; changes by others are found at the next poll"))
             .ok();
-        Self { watcher, watches: BTreeMap::new(), hints, complaints: BTreeSet::new() }
+        Self { watcher, watches: BTreeMap::new(), hints }
     }
 
     /// Watches what these settings name, as it stands now: called after every pass, since folders come and go.
-    pub fn watch(&mut self, settings: &Settings) {
+    /// `homes`: the folders of each home, as the pass found them.
+    pub fn watch(&mut self, settings: &Settings, homes: Vec<(AccountName, Folders)>) {
         let mut wanted = BTreeMap::new();
-        let mut complaints = BTreeSet::new();
-        for grant in &settings.grants {
-            match grant.mode {
-                Mode::Shared | Mode::Exclusive => {
-                    if let Err(error) = home_folders(&grant.account, &mut wanted) {
-                        complaints.insert(error);
-                    }
-                }
-                Mode::System => by_path(Watched::Keys, &settings.paths.system_keys, &mut wanted),
-            }
+        for (account, folders) in homes {
+            home_folders(&account, folders, &mut wanted);
+        }
+        if settings.grants.iter().any(|grant| grant.mode == Mode::System) {
+            by_path(Watched::Keys, &settings.paths.system_keys, &mut wanted);
         }
         if let Some(folder) = settings.guard.break_glass.parent() {
             by_path(Watched::Keys, folder, &mut wanted);
@@ -110,10 +105,6 @@ impl Drift {
             }
         }
         self.replace(wanted);
-        for complaint in complaints.difference(&self.complaints) {
-            tracing::warn!(action = "no-watch", "{complaint}; changes there are found at the next poll");
-        }
-        self.complaints = complaints;
     }
 
     /// Makes the watches these: what is watched already stays, what is gone goes.
@@ -146,18 +137,14 @@ impl Drift {
 }
 
 /// The folders of one account, by descriptor.
-fn home_folders(account: &AccountName, wanted: &mut BTreeMap<(Watched, Key), Watch>) -> Result<(), String> {
-    let account = Account::look_up(account).map_err(|error| error.to_string())?;
-    let folders = open_folders_no_follow(&account).map_err(|error| error.to_string())?;
-    let name = account.name.to_string();
+fn home_folders(account: &AccountName, folders: Folders, wanted: &mut BTreeMap<(Watched, Key), Watch>) {
     let ssh = folders.ssh.map(|descriptor| (Watched::SshFolder, descriptor));
     for (watched, descriptor) in [(Watched::Home, folders.home)].into_iter().chain(ssh) {
         let Ok(stat) = fstat(&descriptor) else { continue };
         let path = PathBuf::from(format!("{DESCRIPTORS}/{}", descriptor.as_raw_fd()));
         let watch = Watch { inode: (stat.st_dev, stat.st_ino), path, _descriptor: Some(descriptor) };
-        wanted.insert((watched, name.clone()), watch);
+        wanted.insert((watched, account.to_string()), watch);
     }
-    Ok(())
 }
 
 /// A folder of root's own, by its path. One that is not there is looked for again after the next pass.

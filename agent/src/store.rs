@@ -1,20 +1,20 @@
 //! The agent's own files: state, look-up files, status. All belong to root; none is written in place.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fleetkey_common::error_text::one_line;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::Fingerprint;
-use nix::fcntl::OFlag;
 
 use crate::config::settings::PathSettings;
 use crate::instance::HostIdentity;
 use crate::state::State;
-use crate::write::replace_file;
+use crate::write::{open_private_folder, replace_file};
 
 /// The last good key set, root's alone.
 const STATE: &str = "state.json";
@@ -74,12 +74,12 @@ impl Store {
     /// Puts the state in place.
     pub fn save_state(&self, bytes: &[u8]) -> io::Result<()> {
         let folder = folder(&self.state, STATE_FOLDER_MODE)?;
-        replace_file(folder.as_fd(), STATE, bytes, PRIVATE_MODE)
+        replace(&folder, STATE, bytes, PRIVATE_MODE)
     }
 
     /// Puts the status in place. A failure is logged: the status never stands in the way of the work.
     pub fn save_status(&self, bytes: &[u8]) {
-        let saved = folder(&self.runtime, 0o755).and_then(|at| replace_file(at.as_fd(), STATUS, bytes, PRIVATE_MODE));
+        let saved = folder(&self.runtime, 0o755).and_then(|at| replace(&at, STATUS, bytes, PRIVATE_MODE));
         if let Err(error) = saved {
             tracing::warn!(action = "status-not-saved", "{}: {error}", self.runtime.join(STATUS).display());
         }
@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// Keeps an account's lines for `authorized-keys`, each behind its key's fingerprint. A failure is logged.
-    pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[(Fingerprint, String)]) {
+    pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[(Fingerprint, &str)]) {
         let mut text = format!("{LOOKUP_HEADER}{}\n", serde_json::to_string(host).unwrap_or_default());
         for (fingerprint, line) in lines {
             text.push_str(&format!("{fingerprint} {line}\n"));
@@ -109,7 +109,7 @@ impl Store {
         folder(&self.state, STATE_FOLDER_MODE)?;
         let folder = folder(&self.state.join(LOOKUP), LOOKUP_FOLDER_MODE)?;
         let group = nix::unistd::Group::from_name(LOOKUP_GROUP).ok().flatten().map(|group| group.gid);
-        replace_file(folder.as_fd(), account.as_str(), bytes, LOOKUP_MODE)?;
+        replace(&folder, account.as_str(), bytes, LOOKUP_MODE)?;
         if let Some(group) = group {
             nix::unistd::fchown(&folder, None, Some(group))?;
             let name = std::path::Path::new(account.as_str());
@@ -167,12 +167,15 @@ impl Store {
 /// Opens a folder of the agent's own, which is made when it is missing.
 fn folder(path: &Path, mode: u32) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(mode).create(path)?;
-    let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
-    let folder = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let folder = File::from(open_private_folder(path).map_err(io::Error::other)?);
     if folder.metadata()?.permissions().mode() & 0o7777 != mode {
         folder.set_permissions(std::fs::Permissions::from_mode(mode))?;
     }
     Ok(folder)
+}
+
+fn replace(folder: &File, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_file(folder.as_fd(), OsStr::new(name), bytes, mode).map(|_| ()).map_err(io::Error::other)
 }
 
 #[cfg(test)]

@@ -269,7 +269,7 @@ impl Agent {
     async fn pass(&mut self) {
         let pass = self.engine.pass().await;
         self.schedule.written(pass.failed, self.engine.expires_in(Timestamp::now()), since_boot());
-        self.drift.watch(&self.settings);
+        self.drift.watch(&self.settings, pass.homes);
         self.ask_about_other_lines();
         self.tell();
     }

@@ -17,7 +17,7 @@ use super::schema;
 /// Of a file that is no TOML at all, only this many faults are told.
 const MAX_SYNTAX_ERRORS: usize = 10;
 
-/// Reads the file's bytes. `None` when it is not TOML: only that is told then, what else could be said would be guesswork.
+/// Reads the file's bytes. `None` when it is not TOML: only that is told then, anything more would be guesswork.
 pub(super) fn read(path: &Path, bytes: &[u8], findings: &mut Findings) -> Option<Fragment> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,

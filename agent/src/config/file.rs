@@ -77,6 +77,26 @@ mod tests {
     }
 
     #[test]
+    fn to_root_a_file_of_another_user_is_refused_with_what_to_do() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Without root's rights the file is another user's already.
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(file.path(), Some(65534), None).unwrap();
+        }
+        let metadata = file.as_file().metadata().unwrap();
+        assert!(check(file.path(), &metadata, false).is_ok());
+        assert_eq!(
+            check(file.path(), &metadata, true).unwrap_err().to_string(),
+            format!(
+                "{}: it is owned by user id {}, but the file says who may log in, so root alone may write it; \
+                 look through it, then chown root and chmod go-w it",
+                file.path().display(),
+                metadata.uid()
+            )
+        );
+    }
+
+    #[test]
     fn a_missing_file_says_how_to_make_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("agent.toml");

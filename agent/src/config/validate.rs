@@ -20,15 +20,15 @@ use super::settings::{
 use super::values::{self, Fault};
 use super::{defaults, grants};
 
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Bounds of `poll_interval`: below, IAM would throttle a fleet; above, the fallback would be none.
 const POLL_INTERVAL: (Duration, Duration) = (Duration::from_secs(5), DAY);
 /// Bounds of `guard.max_stale`: above, someone who left a month ago would still get in wherever IAM cannot be reached.
-const MAX_STALE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30 * 24 * 3600));
+const MAX_STALE: (Duration, Duration) = (Duration::from_mins(1), Duration::from_hours(30 * 24));
 /// Bounds of `metrics.interval`: CloudWatch keeps one value a minute.
-const METRICS_INTERVAL: (Duration, Duration) = (Duration::from_secs(60), HOUR);
+const METRICS_INTERVAL: (Duration, Duration) = (Duration::from_mins(1), HOUR);
 
 /// The settings, and where each account is named.
 pub(super) fn settings(fragment: Fragment, findings: &mut Findings) -> (Settings, BTreeMap<AccountName, Origin>) {
@@ -44,7 +44,7 @@ pub(super) fn settings(fragment: Fragment, findings: &mut Findings) -> (Settings
         push: check.push(&fragment, &source),
         aws: check.aws(&fragment),
         instance: check.instance(&fragment),
-        report: check.report(&fragment, &source),
+        report: report(&fragment, &source),
         metrics: check.metrics(&fragment),
         paths: check.paths(&fragment),
         source,
@@ -154,8 +154,9 @@ impl Checker<'_> {
         let mut allowed_options: Vec<String> = Vec::new();
         for text in fragment.render_allowed_options.iter().flat_map(|list| &list.value) {
             match self.value(Some(text), options::allowed) {
-                Some(Allowed::Always(name)) => {
-                    self.findings.warn(&text.origin, format!("{name:?} only takes away, and is always allowed"));
+                Some(Allowed::Always) => {
+                    let message = format!("{:?} only takes away, and is always allowed; take it out", text.value);
+                    self.findings.warn(&text.origin, message);
                 }
                 Some(Allowed::ByLeave(name)) if !allowed_options.iter().any(|known| known == name) => {
                     allowed_options.push(name.to_owned());
@@ -238,17 +239,6 @@ impl Checker<'_> {
         }
     }
 
-    /// The status object goes to the bucket, so by default it is kept where the source has to do with the bucket.
-    fn report(&mut self, fragment: &Fragment, source: &SourceSettings) -> ReportSettings {
-        let has_bucket = match source {
-            SourceSettings::Iam { registries } => registries.contains(&Registry::S3) || fragment.aws_bucket.is_some(),
-            SourceSettings::Directory { .. } => false,
-        };
-        ReportSettings {
-            status_object: fragment.report_status_object.as_ref().map_or(has_bucket, |written| written.value),
-        }
-    }
-
     fn metrics(&mut self, fragment: &Fragment) -> Option<MetricsSettings> {
         let settings = MetricsSettings {
             interval: self.time(fragment.metrics_interval.as_ref(), METRICS_INTERVAL, defaults::METRICS_INTERVAL),
@@ -289,6 +279,15 @@ impl Checker<'_> {
         }
         PathSettings { state, runtime, system_keys }
     }
+}
+
+/// The status object goes to the bucket, so by default it is kept where the source has to do with the bucket.
+fn report(fragment: &Fragment, source: &SourceSettings) -> ReportSettings {
+    let has_bucket = match source {
+        SourceSettings::Iam { registries } => registries.contains(&Registry::S3) || fragment.aws_bucket.is_some(),
+        SourceSettings::Directory { .. } => false,
+    };
+    ReportSettings { status_object: fragment.report_status_object.as_ref().map_or(has_bucket, |written| written.value) }
 }
 
 #[derive(Clone, Copy)]

@@ -179,14 +179,14 @@ pub(super) fn instance_id(text: &str) -> Result<String, Fault> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "{text:?} is no instance id: i- and 8 or 17 hexadecimal digits, or, outside EC2, 1 to 40 letters, digits, - and _"
+        "{text:?} is no instance id: i- and 8 or 17 hex digits, or, outside EC2, 1 to 40 letters, digits, - and _"
     ))
 }
 
 /// An SNS topic: its name, or its ARN.
 /// <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
 pub(super) fn topic(text: &str) -> Result<String, Fault> {
-    if text.ends_with(".fifo") {
+    if text.rsplit_once('.').is_some_and(|(_, kind)| kind == "fifo") {
         return Err(format!("{text:?} is a FIFO topic; hints go by a standard topic"));
     }
     let is_name = |name: &str| made_of(name, 1, 256, |b| b.is_ascii_alphanumeric() || b"-_".contains(&b));

@@ -14,6 +14,7 @@ use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::registry::KeyCache;
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 
 use crate::break_glass::BreakGlass;
 use crate::clock::Moment;
@@ -25,11 +26,12 @@ use crate::resolve::{Known, Notice, Part, Resolution, resolve};
 use crate::source::{Fault, Findings};
 use crate::state::State;
 use crate::store::Store;
+use crate::write::{WriteError, Writer};
 
 mod changes;
 mod files;
 
-pub use files::{FileStatus, Pass};
+pub use files::{FileStatus, Pass, Preview};
 
 /// How long a key on somebody's own line counts as unknown before the registries are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
@@ -63,7 +65,7 @@ pub struct Counters {
 #[derive(Debug)]
 pub struct Engine {
     settings: Arc<Settings>,
-    helper: PathBuf,
+    writer: Writer,
     store: Store,
     state: State,
     /// When the state on disk was written; `None`: it has to be.
@@ -77,6 +79,10 @@ pub struct Engine {
     faults: BTreeMap<Part, Fault>,
     notices: BTreeSet<Notice>,
     counters: Counters,
+    /// Writes that are under way, also those that outlasted the pass that began them.
+    jobs: JoinSet<(AccountName, Mode, Result<files::Done, WriteError>)>,
+    /// The accounts of these, and since when.
+    busy: BTreeMap<AccountName, Duration>,
 }
 
 impl Engine {
@@ -90,7 +96,7 @@ impl Engine {
         let mut engine = Self {
             break_glass: BreakGlass::new(settings.guard.break_glass.clone()),
             settings,
-            helper,
+            writer: Writer::new(helper),
             store,
             state,
             saved,
@@ -101,6 +107,8 @@ impl Engine {
             faults: BTreeMap::new(),
             notices: BTreeSet::new(),
             counters: Counters::default(),
+            jobs: JoinSet::new(),
+            busy: BTreeMap::new(),
         };
         engine.drop_ungranted();
         engine

@@ -157,7 +157,7 @@ interval = "5m"
     10:18: grant 2: key spec "alice" stands twice; take one out
     13:9: push.topic: not used: push is off
     15:16: aws.endpoint_url: answers come without TLS: whoever is on the network between can let in anyone; for tests only
-    17:20: render.allowed_options: "no-pty" only takes away, and is always allowed
+    17:20: render.allowed_options: "no-pty" only takes away, and is always allowed; take it out
     19:12: metrics.interval: not used: metrics are off; write enabled = true in [metrics], or --metrics
     "#);
 }
@@ -241,7 +241,7 @@ fn values_out_of_bounds_are_told() {
     --push-topic: "hints.fifo" is a FIFO topic; hints go by a standard topic
     --delete-queue: "reboot" is not one of "poweroff", "exit", "never"
     --bucket: "s3://keys/people" is an address; write the bucket's name alone, "keys"
-    --instance-id: "i-12" is no instance id: i- and 8 or 17 hexadecimal digits, or, outside EC2, 1 to 40 letters, digits, - and _
+    --instance-id: "i-12" is no instance id: i- and 8 or 17 hex digits, or, outside EC2, 1 to 40 letters, digits, - and _
     --account-id: "1234-5678-9012" is not an AWS account id; write its 12 digits without dashes
     --metrics-interval: "1s" is out of range; give 1m to 1h
     --metrics-namespace: "AWS/EC2" begins with AWS/, which is for AWS itself
