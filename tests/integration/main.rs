@@ -3,3 +3,5 @@
 mod hostile_write;
 mod registries;
 mod harness;
+mod service;
+mod systemd_box;
