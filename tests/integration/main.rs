@@ -1,1 +1,3 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
+
+mod hostile_write;
