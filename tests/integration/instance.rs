@@ -1,5 +1,7 @@
 //! Which instance this is, asked of a small metadata service that is made to lie.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};

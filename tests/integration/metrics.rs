@@ -1,6 +1,8 @@
 //! Memory and disk use as it is sent to CloudWatch. moto does not speak the protocol that the SDK uses for CloudWatch
 //! (Smithy RPC v2, CBOR), so a server here takes one report and shows what is in it.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -39,7 +41,7 @@ async fn memory_use_is_reported_in_percent_by_instance_id_as_cgcloud_did() {
         .region(Region::new("us-west-2"))
         .credentials_provider(Credentials::new("test", "test", None, None, "test"));
     let client = aws_sdk_cloudwatch::Client::from_conf(config.build());
-    let settings = MetricsSettings { interval: Duration::from_secs(300), namespace: "CGCloud".to_owned() };
+    let settings = MetricsSettings { interval: Duration::from_mins(5), namespace: "CGCloud".to_owned() };
     let cancel = CancellationToken::new();
     let task = tokio::spawn(metrics::run(client, settings, "i-0abc12345678def90".to_owned(), cancel.clone()));
 

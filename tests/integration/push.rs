@@ -1,6 +1,8 @@
 //! Push against the SQS and SNS of moto: the queue that the agent makes, the hints that get through it, and those that
 //! do not.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -148,9 +150,8 @@ impl Running {
     async fn wait_for(&self, what: &str, wanted: impl FnMut(&Health) -> bool) {
         let mut health = self.push.health();
         let last = self.push.health();
-        if timeout(SOON, health.wait_for(wanted)).await.is_err() {
-            panic!("push is not {what}: {:?}", *last.borrow());
-        }
+        let outcome = timeout(SOON, health.wait_for(wanted)).await;
+        assert!(outcome.is_ok(), "push is not {what}: {:?}", *last.borrow());
     }
 
     async fn next_hint(&mut self) -> Hint {
