@@ -5,3 +5,6 @@ mod hostile_write;
 mod registries;
 mod service;
 mod systemd_box;
+mod instance;
+mod metrics;
+mod push;
