@@ -1,4 +1,6 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
+
 mod service;
 mod systemd_box;

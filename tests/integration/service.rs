@@ -76,6 +76,18 @@ fn the_packaged_configuration_touches_nothing() {
 }
 
 #[test]
+fn every_field_of_the_packaged_configuration_is_right_once_its_comment_sign_is_gone() {
+    let booted = installed("").boot();
+    booted.sh("useradd jenkins");
+    let edit = r#"s/^#\([a-z[]\)/\1/; s/^source = .*/source = "iam"/; s/^directory = .*//"#;
+    booted.sh(&format!("sed '{edit}' /etc/fleetkey/agent.toml >/etc/fleetkey/full.toml"));
+    let summary = booted.sh("fleetkey-agent check-config --config /etc/fleetkey/full.toml 2>&1");
+    for part in ["jenkins  exclusive  @@ci", "https://aws.example.net", "queue deleted at poweroff"] {
+        assert!(summary.contains(part), "{summary}");
+    }
+}
+
+#[test]
 fn a_granted_key_lets_in_within_the_sandbox_and_before_sshd_takes_a_login() {
     let booted = installed(GRANT).boot();
     wait_in_step(&booted);
