@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
+mod harness;
+mod hostile_write;
+mod registries;
 mod service;
 mod systemd_box;

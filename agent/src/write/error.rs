@@ -299,11 +299,44 @@ mod errno_as_number {
     use nix::errno::Errno;
     use serde::{Deserialize, Deserializer, Serializer};
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this signature")]
     pub(super) fn serialize<S: Serializer>(errno: &Errno, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_i32(*errno as i32)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Errno, D::Error> {
         i32::deserialize(from).map(Errno::from_raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t5_a_file_name_with_line_breaks_cannot_forge_a_line_of_the_log() {
+        let path = Path::new("/home/a\nroot logged in\x1b[2J/.ssh");
+        let account: AccountName = "mallory".parse().unwrap();
+        for trouble in [
+            Trouble::refused(path, Refusal::NotAFolder(Kind::Link)),
+            Trouble::failed(Step::Rename, path, Errno::ENOSPC),
+        ] {
+            let short = trouble.to_string();
+            let full = trouble.of(&account).to_string();
+            assert!(!short.contains(char::is_control) && !full.contains(char::is_control), "{short:?} {full:?}");
+            assert!(full.starts_with("account mallory: ") && full.contains(r"a\nroot"), "{full}");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_what_to_do_and_the_cause_is_told_once() {
+        let error = Trouble::failed(Step::Write, Path::new("/home/a/.ssh/authorized_keys"), Errno::ENOSPC)
+            .of(&"a".parse().unwrap());
+        assert_eq!(
+            error.to_string(),
+            "account a: could not write the temporary file beside \"/home/a/.ssh/authorized_keys\"; free some space there"
+        );
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains("No space left on device"), "{source}");
     }
 }

@@ -17,7 +17,7 @@ use nix::unistd::geteuid;
 use super::error::{Refusal, Trouble, WriteError};
 use super::helper::HELPER_ARGUMENT;
 use super::label::Labelled;
-use super::wire::{self, Answer, Ask, Done, Labels, Request, SIZE_LIMIT, Target};
+use super::wire::{self, Answer, Ask, Done, Labels, READINGS, Request, SIZE_LIMIT, Target};
 use super::{Account, Change, KeyFile, Note, Outcome, Writer};
 
 /// How much of the helper's stderr goes into a message.
@@ -97,7 +97,8 @@ impl Conversation<'_> {
             KeyFile::System { folder, .. } => folder,
         };
         wire::send(line, &Ask::Open(request), place.as_os_str().as_bytes())?;
-        loop {
+        // Each reading has an answer, and so has their end.
+        for _ in 0..=READINGS {
             let (answer, bytes) = wire::receive(line)?;
             match answer {
                 Answer::Found { file, folder } => {
@@ -116,6 +117,7 @@ impl Conversation<'_> {
                 Answer::Trouble(trouble) => return Err(Broken::Trouble(trouble)),
             }
         }
+        Err(Broken::Line(io::ErrorKind::InvalidData.into()))
     }
 
     fn check_size(&self, new: &[u8]) -> Result<(), Broken> {
@@ -206,10 +208,13 @@ impl Helper {
         Ok(Self { child, line: Line { socket, until }, stderr })
     }
 
-    /// Waits for a helper whose work is done.
-    fn end(mut self) {
-        if reap(&mut self.child, self.line.until).is_none() {
-            leave(self.child);
+    /// Hangs up, and waits for the helper to end: its work is done, or there is none for it.
+    fn end(self) {
+        let Self { mut child, line, stderr: _ } = self;
+        let until = line.until;
+        drop(line);
+        if reap(&mut child, until).is_none() {
+            leave(child);
         }
     }
 

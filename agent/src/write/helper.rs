@@ -18,16 +18,13 @@ use nix::unistd::{getgroups, getresgid, getresuid};
 
 use super::error::{Kind, Refusal, Trouble};
 use super::site::Site;
-use super::wire::{self, Answer, Ask, Request};
+use super::wire::{self, Answer, Ask, Done, READINGS, Request};
 
 /// The hidden first argument that makes this program the helper.
 pub const HELPER_ARGUMENT: &str = "write-helper";
 
 /// Exit status when nobody asked for anything that a helper does: sshd or PAM would take 0 for a yes.
 const USAGE: u8 = 2;
-
-/// How often a file that changes under the helper's hands is read anew.
-const ATTEMPTS: usize = 5;
 
 /// Takes away group's and others' write permission from whatever is made, and nothing more.
 const UMASK: Mode = Mode::S_IWGRP.union(Mode::S_IWOTH);
@@ -96,7 +93,7 @@ fn serve(line: &mut UnixStream, request: &Request, path: &Path) -> Result<Answer
     }
     umask(UMASK);
     let mut site = Site::open(&request.target, request.uid, path)?;
-    for _ in 0..ATTEMPTS {
+    for _ in 0..READINGS {
         let old = site.read()?;
         let found = Answer::Found { file: old.is_some(), folder: site.has_folder() };
         wire::send(line, &found, old.as_ref().map_or(&[], |old| &old.bytes))?;

@@ -15,7 +15,7 @@ use super::exchange::{leave, reap};
 const CREATION_LABEL: &str = "/proc/thread-self/attr/fscreate";
 
 /// How long the policy's file contexts may take to read.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(2);
 
 /// Longest label that is believed, in bytes: a user, role, type and a range of levels stay far below.
 const LABEL_LIMIT: usize = 1024;
@@ -92,31 +92,37 @@ pub(super) fn set_creation_label(label: Option<&str>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
-    fn source_that_prints(folder: &Path, text: &str) -> LabelSource {
+    /// A stand-in for matchpathcon(8) of one shell line. It is put there by another process, because one that this
+    /// process has open for writing could not be executed while other tests fork.
+    fn source(folder: &Path, line: &str) -> LabelSource {
         let program = folder.join("matchpathcon");
-        std::fs::write(&program, format!("#!/bin/sh\nprintf '{text}' \"$@\"\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut install = Command::new("install")
+            .args(["-m", "755", "/dev/stdin"])
+            .arg(&program)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        write!(install.stdin.take().unwrap(), "#!/bin/sh\n{line}\n").unwrap();
+        assert!(install.wait().unwrap().success());
         LabelSource { switch: folder.to_owned(), program }
     }
 
     #[test]
     fn r13_the_label_is_what_the_policy_says_for_the_path() {
         let folder = tempfile::tempdir().unwrap();
-        let source = source_that_prints(folder.path(), "u:%%s:%s:%s:%s\\\\n".replace("%%s", "r").as_str());
-        let label = source.label(Path::new("/home/a/.ssh"), Labelled::Folder);
-        assert_eq!(label.as_deref(), Some("u:r:-n:-m:dir"), "the path is the argument after");
+        let source = source(folder.path(), r#"echo "u:r:$*" | tr ' ' ,"#);
+        let label = |kind| source.label(Path::new("/home/a/.ssh"), kind);
+        assert_eq!(label(Labelled::Folder).as_deref(), Some("u:r:-n,-m,dir,/home/a/.ssh"));
+        assert_eq!(label(Labelled::File).as_deref(), Some("u:r:-n,-m,file,/home/a/.ssh"));
     }
 
     #[test]
     fn r13_no_opinion_no_program_and_nonsense_are_no_label() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["<<none>>", "", "u:r:t two"] {
-            let source = source_that_prints(folder.path(), text);
-            assert_eq!(source.label(Path::new("/x"), Labelled::File), None, "{text}");
+        for line in ["echo '<<none>>'", "", "echo u:r:t two", "echo u:r:t; exit 1"] {
+            assert_eq!(source(folder.path(), line).label(Path::new("/x"), Labelled::File), None, "{line}");
         }
         let absent = LabelSource { switch: folder.path().into(), program: folder.path().join("absent") };
         assert_eq!(absent.label(Path::new("/x"), Labelled::File), None);

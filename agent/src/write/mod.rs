@@ -10,6 +10,7 @@
 //! | `account` | the user database |
 //! | `exchange` | the agent's side: start, talk to, and outlive the helper |
 //! | `helper` | the helper's side: who am I, and the conversation |
+//! | `inherited` | descriptors that are nobody's |
 //! | `site` | the file's place: walk there, read, replace, remove, put right |
 //! | `walk` | descriptor walks that follow no foreign link |
 //! | `replace` | atomic and durable replacement, also of root's own state files |
@@ -28,6 +29,7 @@ mod account;
 mod error;
 mod exchange;
 mod helper;
+mod inherited;
 mod label;
 mod replace;
 mod site;
@@ -38,6 +40,7 @@ mod wire;
 pub use account::{Account, look_up};
 pub use error::{Kind, Refusal, Step, Trouble, WriteError};
 pub use helper::{HELPER_ARGUMENT, helper_main};
+pub use inherited::close_inherited_descriptors;
 pub use label::LabelSource;
 pub use replace::{TEMPORARY_PREFIX, open_private_folder, replace_file};
 pub use stamp::{Folders, Stamp, open_folders_no_follow, stamp};
@@ -128,6 +131,11 @@ pub enum Note {
         /// Permission bits now.
         now: u32,
     },
+    /// Group or others can write the home, so that sshd accepts no key in it. That is left to its owner.
+    HomeMode {
+        /// Its permission bits.
+        is: u32,
+    },
     /// The file's owner, group or mode was not as it must be.
     FileMode {
         /// Permission bits before.
@@ -147,6 +155,9 @@ impl fmt::Display for Note {
         match self {
             Self::FolderCreated => f.write_str("created the folder"),
             Self::FolderMode { was, now } => write!(f, "changed the folder's mode from {was:04o} to {now:04o}"),
+            Self::HomeMode { is } => {
+                write!(f, "found a home that sshd accepts no keys in, because of its mode {is:04o}; run chmod go-w")
+            }
             Self::FileMode { was, now } => write!(f, "put the file's mode and owner right: {was:04o}, now {now:04o}"),
             Self::Swept(count) => write!(f, "removed {count} temporary files of writers that were killed"),
             Self::LabelNotSet(None) => f.write_str("left the SELinux label to the kernel: the policy names none"),

@@ -70,9 +70,21 @@ pub(super) fn replace(
         return Err(Failure::Raced);
     }
     temporary.rename(new.name)?;
-    fsync(folder).map_err(at(Step::Sync))?;
+    sync_folder(folder).map_err(at(Step::Sync))?;
     // After the rename, which changes the inode's time of change.
-    fstat(&temporary.file).map(|stat| Stamp::of(&stat)).map_err(at(Step::Inspect))
+    let written = fstat(&temporary.file).map(|stat| Stamp::of(&stat)).map_err(at(Step::Inspect))?;
+    // Whoever swapped the temporary file had something of theirs renamed.
+    let in_place = walk::look(folder, new.name).map_err(at(Step::Inspect))?;
+    if in_place.as_ref().map(Stamp::of) == Some(written) { Ok(written) } else { Err(Failure::Raced) }
+}
+
+/// Brings the names in a folder to the disk, on file systems that know how.
+pub(super) fn sync_folder(folder: impl AsFd) -> Result<(), Errno> {
+    match fsync(folder) {
+        // What some network and FUSE file systems say of any folder.
+        Err(Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(()),
+        result => result,
+    }
 }
 
 /// A file under its temporary name, which it loses when dropped.

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fchmod, fstat, mkdirat};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 
 use super::error::{Kind, Refusal, Step, Trouble};
 use super::label::set_creation_label;
-use super::replace::{Failure, NewFile, has_mode, replace, sweep};
+use super::replace::{Failure, NewFile, has_mode, replace, sweep, sync_folder};
 use super::walk::{self, OTHERS_WRITE, Way, permissions};
 use super::wire::{Done, Labels, SIZE_LIMIT, Target};
 use super::{KEY_FILE, Note, SSH_FOLDER, Stamp};
@@ -104,6 +104,10 @@ impl Site {
         let ground = Ground::Home { home, owner };
         let mut site =
             Self { ground, path: path.join(SSH_FOLDER), name: KEY_FILE.into(), folder: None, notes: Vec::new() };
+        let is = permissions(&stat);
+        if is & OTHERS_WRITE != 0 {
+            site.notes.push(Note::HomeMode { is });
+        }
         site.enter_ssh_folder()?;
         Ok(site)
     }
@@ -206,9 +210,12 @@ impl Site {
         bytes: &[u8],
     ) -> Result<Option<Done>, Trouble> {
         if self.folder.is_none() {
-            self.label(labels.folder.as_deref());
+            if labels.folder.is_some() {
+                self.label(labels.folder.as_deref());
+            }
             self.create_folder()?;
         }
+        // Also to take back the folder's label, where the file has none.
         if labels.file.is_some() || labels.folder.is_some() {
             self.label(labels.file.as_deref());
         }
@@ -239,7 +246,7 @@ impl Site {
             return Ok(None);
         }
         unlinkat(folder, &*self.name, UnlinkatFlags::NoRemoveDir).map_err(failed.clone()(Step::Remove))?;
-        fsync(folder).map_err(failed(Step::Sync))?;
+        sync_folder(folder).map_err(failed(Step::Sync))?;
         Ok(Some(self.done(true, None)))
     }
 
@@ -305,7 +312,7 @@ fn create_durably(place: &OwnedFd, name: &OsStr, mode: u32, path: &Path) -> Resu
         Ok(()) | Err(Errno::EEXIST) => {}
         Err(errno) => return Err(Trouble::failed(Step::CreateFolder, path, errno)),
     }
-    fsync(readable(place, path)?).map_err(|errno| Trouble::failed(Step::Sync, path, errno))
+    sync_folder(readable(place, path)?).map_err(|errno| Trouble::failed(Step::Sync, path, errno))
 }
 
 /// Makes the folder of `system` files, and its parent if need be; what is above must be there.

@@ -41,7 +41,8 @@ impl Stamp {
     }
 }
 
-/// The stamp of whatever stands at a key file's path; `None`: nothing does.
+/// The stamp of whatever stands at a key file's path; `None`: nothing does. An error tells nothing about the file: root
+/// may not be allowed to look into a home on a network mount.
 ///
 /// Blocks for as long as the file system does, so call it off the async thread and do not wait for it without limit:
 /// a home may lie on a network mount.

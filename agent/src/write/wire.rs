@@ -14,6 +14,9 @@ use super::{Note, Stamp};
 /// The largest key file that is read or written, in bytes.
 pub(super) const SIZE_LIMIT: usize = 16 << 20;
 
+/// How often a file is read in one update, when it changes under the helper's hands.
+pub(super) const READINGS: usize = 5;
+
 const HEAD_LIMIT: usize = 64 << 10;
 
 /// What the agent says.
