@@ -1,5 +1,7 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
 
+#![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
+
 mod harness;
 mod hostile_write;
 mod registries;
