@@ -12,6 +12,7 @@ pub mod imds;
 pub mod keys;
 pub mod log;
 pub mod moto;
+pub mod nspawn;
 pub mod process;
 pub mod proxy;
 pub mod sandbox;
