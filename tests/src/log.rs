@@ -47,11 +47,11 @@ impl Log {
     /// When there is none by `deadline`; the message holds the log.
     pub fn wait_for(&self, what: &str, deadline: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
         let mut found = None;
-        let waited = wait_until(what, deadline, || {
+        let outcome = wait_until(what, deadline, || {
             found = self.lines()?.into_iter().find(|line| wanted(line));
             Ok(found.is_some())
         });
-        waited.with_context(|| format!("the log says:\n{}", self.text().unwrap_or_default()))?;
+        outcome.with_context(|| format!("the log says:\n{}", self.text().unwrap_or_default()))?;
         found.context("the line was seen")
     }
 }

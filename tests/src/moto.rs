@@ -20,7 +20,7 @@ use crate::scratch::cache;
 const REQUIREMENTS: &[u8] = include_bytes!("../requirements.txt");
 
 /// How long a start may take on a busy machine; on an idle one it takes a second or two.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A running moto server, gone when dropped.
 #[derive(Debug)]

@@ -84,7 +84,11 @@ impl<'sandbox> Agent<'sandbox> {
     }
 
     /// Sends it a signal.
-    pub fn signal(&self, which: Signal) -> Result<()> {
+    pub fn signal(&mut self, which: Signal) -> Result<()> {
+        // As long as the command that runs it has not ended, its id can have gone to nobody else.
+        if let Some(status) = self.process.ended()? {
+            bail!("the agent has ended, {}: {}", describe(status), self.log.text()?);
+        }
         signal(self.pid, which)
     }
 
@@ -138,6 +142,15 @@ impl<'sandbox> Agent<'sandbox> {
     pub fn status_json(&self) -> Result<serde_json::Value> {
         let text = self.sandbox.run(PROGRAM, &["status", "--json"])?;
         serde_json::from_str(&text).with_context(|| format!("status --json says {text:?}"))
+    }
+}
+
+impl Drop for Agent<'_> {
+    fn drop(&mut self) {
+        // Fails when it has ended already, which is what is wanted.
+        if self.signal(Signal::SIGKILL).is_ok() {
+            let _ = self.process.wait(DEADLINE);
+        }
     }
 }
 

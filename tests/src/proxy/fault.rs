@@ -48,15 +48,15 @@ impl Form {
 
     fn error(&self, status: &str, kind: &str, code: &str, message: &str) -> Message {
         match self {
-            Form::S3 => xml(status, format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")),
+            Form::S3 => xml(status, &format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>")),
             Form::Ec2 => {
                 let error = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
-                xml(status, format!("<Response><Errors>{error}</Errors><RequestID>test</RequestID></Response>"))
+                xml(status, &format!("<Response><Errors>{error}</Errors><RequestID>test</RequestID></Response>"))
             }
             Form::Query => {
                 let error = format!("<Type>{kind}</Type><Code>{code}</Code><Message>{message}</Message>");
                 let id = "<RequestId>test</RequestId>";
-                xml(status, format!("<ErrorResponse><Error>{error}</Error>{id}</ErrorResponse>"))
+                xml(status, &format!("<ErrorResponse><Error>{error}</Error>{id}</ErrorResponse>"))
             }
             Form::Json => {
                 let body = serde_json::json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": message});
@@ -93,6 +93,6 @@ pub(super) fn garbage() -> Message {
     Message::response("200 OK", "text/xml", b"\x00\xff<<{not an answer\r\n\x1b[2J".as_slice())
 }
 
-fn xml(status: &str, body: String) -> Message {
+fn xml(status: &str, body: &str) -> Message {
     Message::response(status, "text/xml", format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}"))
 }

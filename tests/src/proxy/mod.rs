@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
@@ -234,11 +234,4 @@ async fn forward(mut request: Message, upstream: SocketAddr) -> io::Result<Messa
     let mut response = read_response(&mut stream, &method).await?;
     response.for_connection("keep-alive");
     Ok(response)
-}
-
-/// A delay as a fault, to play a far-away service.
-impl From<Duration> for Fault {
-    fn from(time: Duration) -> Self {
-        Fault::Delay(time)
-    }
 }

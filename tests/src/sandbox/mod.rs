@@ -1,4 +1,4 @@
-//! A sandbox: a machine of its own as far as files, accounts and processes go, in a few milliseconds.
+//! A sandbox: a machine of its own as far as files, accounts and processes go, up in a tenth of a second.
 //!
 //! Its `/usr` and `/etc` are overlays over the host's, everything else is its own; what is changed inside never reaches
 //! the host. When it is dropped, or this process dies, the kernel ends all its processes and with them its mounts.
@@ -69,7 +69,7 @@ impl Options {
         self
     }
 
-    /// Its files in memory: faster, and no test of durability.
+    /// Its files in memory, with which a full disk is easily played and durability is not.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
         self.in_memory = true;
@@ -142,7 +142,7 @@ impl Sandbox {
     /// A command that runs `program` inside as root, in an environment of its own. It has the exit status of the
     /// program, and the program ends when the command is killed.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = self.enter(&["--mount", "--pid", "--uts", "--root", "--wd=/"]);
+        let mut command = self.enter(&["--mount", "--pid", "--uts", "--root", "--wd"]);
         command.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
         command.env_clear().envs(ENVIRONMENT);
         command
@@ -249,15 +249,15 @@ fn lay_out(folder: &Path) -> Result<()> {
 
 /// Makes a folder of exactly this mode, whatever the umask is.
 fn make_folder(path: &Path, mode: u32) -> Result<()> {
-    let made = fs::create_dir_all(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)));
-    made.with_context(|| format!("cannot make {}", path.display()))
+    let outcome = fs::create_dir_all(path).and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)));
+    outcome.with_context(|| format!("cannot make {}", path.display()))
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
         // The end of process 1 is the end of all in its pid namespace, and `unshare` ends after the last of them.
-        // It can have failed only if process 1 is gone, and then there is nothing to end.
-        if signal(self.init, Signal::SIGKILL).is_ok() {
+        // As long as `unshare` runs, the id of process 1 can have gone to nobody else.
+        if matches!(self.outer.ended(), Ok(None)) && signal(self.init, Signal::SIGKILL).is_ok() {
             let _ = self.outer.wait(Duration::from_secs(10));
         }
     }
