@@ -84,7 +84,7 @@ impl Drift {
                 tracing::error!(
                     action = "no-watch",
                     "files cannot be watched: {error}; changes by others are found at the next poll"
-                )
+                );
             })
             .ok();
         Self { watcher, watches: BTreeMap::new(), hints }
@@ -181,7 +181,7 @@ fn tell(hints: &Hints, event: &Event) {
 /// Whether a path in a home is none of the agent's business: homes are busy places.
 fn is_idle_talk(path: &Path) -> bool {
     let Ok(inside) = path.strip_prefix(DESCRIPTORS) else { return false };
-    let name = inside.components().nth(1).map(|name| name.as_os_str());
+    let name = inside.components().nth(1).map(std::path::Component::as_os_str);
     name.is_some_and(|name| name != ".ssh" && name != "authorized_keys")
 }
 

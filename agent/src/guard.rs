@@ -60,11 +60,11 @@ pub fn guard(
     let mut decision = Decision { key_set, held: BTreeMap::new(), history: History::new(), confirm_at: None };
     for (account, next) in &mut decision.key_set.accounts {
         let Some(old) = current.accounts.get(account) else { continue };
-        let had: BTreeSet<_> = old.iter().map(|entry| entry.fingerprint()).collect();
-        let has: BTreeSet<_> = next.iter().map(|entry| entry.fingerprint()).collect();
+        let had: BTreeSet<_> = old.iter().map(super::key_set::Entry::fingerprint).collect();
+        let has: BTreeSet<_> = next.iter().map(super::key_set::Entry::fingerprint).collect();
         let missing: BTreeSet<_> = had.difference(&has).filter(|key| !revoked.contains(key)).copied().collect();
         let in_doubt: BTreeSet<_> =
-            old.iter().filter(|entry| doubtful.contains(&entry.spec)).map(|entry| entry.fingerprint()).collect();
+            old.iter().filter(|entry| doubtful.contains(&entry.spec)).map(super::key_set::Entry::fingerprint).collect();
         let large = is_large(missing.len(), had.len(), limits.max_removed);
 
         let mut since = history.remove(account).unwrap_or_default();

@@ -14,7 +14,7 @@ const RETRY_FETCH: Duration = Duration::from_secs(5);
 const RETRY_WRITE: Duration = Duration::from_secs(1);
 
 /// The longest wait between two tries of a write.
-const RETRY_WRITE_MAX: Duration = Duration::from_secs(60);
+const RETRY_WRITE_MAX: Duration = Duration::from_mins(1);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn at(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)

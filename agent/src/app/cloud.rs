@@ -26,7 +26,7 @@ use crate::trigger::push::{Health, Push};
 const STATUS_GAP: Duration = Duration::from_secs(10);
 
 /// How often the status object is written when nothing changes, so that a box that died can be told.
-const STATUS_HEARTBEAT: Duration = Duration::from_secs(3600);
+const STATUS_HEARTBEAT: Duration = Duration::from_hours(1);
 
 /// A way to AWS.
 #[derive(Debug, Clone)]

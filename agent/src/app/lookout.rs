@@ -21,13 +21,13 @@ use crate::trigger::power::removal_is_due;
 use crate::trigger::push::Push;
 
 /// The longest that one look may take: a source that answers ever so slowly must not keep the agent waiting for good.
-const LOOK_LIMIT: Duration = Duration::from_secs(300);
+const LOOK_LIMIT: Duration = Duration::from_mins(5);
 
 /// How long the tasks have to end when the agent stops; the removal of a queue has its own limit within.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// How long to wait before AWS is tried again for tasks that are not the source.
-const RECONNECT: Duration = Duration::from_secs(60);
+const RECONNECT: Duration = Duration::from_mins(1);
 
 /// What a look came to.
 pub(super) struct Looked {

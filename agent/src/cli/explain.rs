@@ -157,34 +157,31 @@ impl Answer {
         let granted = once.engine.wanted(account, now).into_iter().find(|key| key.key.fingerprint() == fingerprint);
         let mut because: Vec<_> =
             entries(once, account, fingerprint).map(|entry| format!("  {}", origin(entry))).collect();
-        match granted {
-            Some(granted) => {
-                if because.is_empty() {
-                    because.push("  it is a key for emergencies, from the break-glass file".to_owned());
-                }
-                let stands = standing.contains(&fingerprint);
-                self.let_in = stands;
-                let yes = if stands { "yes" } else { "granted, but not in the key file yet" };
-                self.say(format!("{yes}: {} may log in to {account} with {fingerprint}", granted.person));
-                self.lines.append(&mut because);
-                if let Some(expires) = granted.restrictions.expires {
-                    self.say(format!("  until {expires}"));
-                }
-                if !stands {
-                    self.say("hint: is the agent running? see `fleetkey-agent status`".to_owned());
-                }
+        if let Some(granted) = granted {
+            if because.is_empty() {
+                because.push("  it is a key for emergencies, from the break-glass file".to_owned());
             }
-            None => {
-                self.say(format!("no: {fingerprint} is not let in to {account}"));
-                for why in self.missing(once, key, fingerprint, findings, &because).await {
-                    self.say(why);
-                }
-                if standing.contains(&fingerprint) {
-                    self.let_in = true;
-                    self.say(
-                        "BUT it stands in the key file, on a line that no registry governs: sshd lets it in".to_owned(),
-                    );
-                }
+            let stands = standing.contains(&fingerprint);
+            self.let_in = stands;
+            let yes = if stands { "yes" } else { "granted, but not in the key file yet" };
+            self.say(format!("{yes}: {} may log in to {account} with {fingerprint}", granted.person));
+            self.lines.append(&mut because);
+            if let Some(expires) = granted.restrictions.expires {
+                self.say(format!("  until {expires}"));
+            }
+            if !stands {
+                self.say("hint: is the agent running? see `fleetkey-agent status`".to_owned());
+            }
+        } else {
+            self.say(format!("no: {fingerprint} is not let in to {account}"));
+            for why in self.missing(once, key, fingerprint, findings, &because).await {
+                self.say(why);
+            }
+            if standing.contains(&fingerprint) {
+                self.let_in = true;
+                self.say(
+                    "BUT it stands in the key file, on a line that no registry governs: sshd lets it in".to_owned(),
+                );
             }
         }
     }

@@ -34,10 +34,10 @@ mod files;
 pub use files::{FileStatus, Pass, Preview};
 
 /// How long a key on somebody's own line counts as unknown before the registries are asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
+const ASK_AGAIN: Duration = Duration::from_mins(10);
 
 /// How often the time at which the source was last reached is put on disk, when nothing else changes.
-const SAVE_REACHED: Duration = Duration::from_secs(300);
+const SAVE_REACHED: Duration = Duration::from_mins(5);
 
 /// What one look at the source came to.
 #[derive(Debug, Clone, Default)]
