@@ -51,7 +51,8 @@ pub struct GrantedKey {
 }
 
 impl KeySet {
-    /// The keys of an account at `now`: each once, by person and fingerprint, without those that have expired.
+    /// The keys of an account at `now`: each once, by person and fingerprint, without those that have expired and
+    /// those whose entries contradict each other: no line could be as strict as both.
     pub fn granted(&self, account: &AccountName, now: Timestamp) -> Vec<GrantedKey> {
         let mut keys: BTreeMap<Fingerprint, GrantedKey> = BTreeMap::new();
         for entry in self.accounts.get(account).into_iter().flatten() {
@@ -69,7 +70,8 @@ impl KeySet {
                     restrictions: registered.restrictions.clone(),
                 });
         }
-        let mut keys: Vec<_> = keys.into_values().filter(|granted| !granted.restrictions.expired(now)).collect();
+        let usable = |restrictions: &Restrictions| !restrictions.expired(now) && !restrictions.contradictory();
+        let mut keys: Vec<_> = keys.into_values().filter(|granted| usable(&granted.restrictions)).collect();
         keys.sort_by(|a, b| (&a.person, a.key.fingerprint()).cmp(&(&b.person, b.key.fingerprint())));
         keys
     }
