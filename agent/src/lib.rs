@@ -3,6 +3,8 @@
 //! The data flow is one straight line, a module a stage: trigger, fetch ([`source`]), [`resolve`], [`guard`], [`render`],
 //! [`write`], [`report`]. Only fetch and write touch the world; [`engine`] joins the stages, [`app`] runs them.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
+
 pub mod app;
 pub mod blocking;
 pub mod break_glass;

@@ -7,6 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::dir::Dir;
@@ -19,7 +20,8 @@ use super::Stamp;
 use super::error::{Kind, Refusal, Step, Trouble};
 use super::walk::{self, Way, judge_private};
 
-/// Begins the name of every temporary file; 16 hexadecimal digits follow.
+/// Begins the name of every temporary file; the name of the file that it is to become follows, a dash and 16 hexadecimal
+/// digits. So a writer sweeps what was left of its own file alone: other files of the folder have other writers.
 pub const TEMPORARY_PREFIX: &str = ".fleetkey-new-";
 
 const TEMPORARY_DIGITS: usize = 16;
@@ -59,7 +61,7 @@ pub(super) fn replace(
     unchanged: impl FnOnce() -> Result<bool, Errno>,
 ) -> Result<Stamp, Failure> {
     let at = |step| move |errno| Failure::Step(step, errno);
-    let mut temporary = Temporary::create(folder).map_err(at(Step::CreateTemporary))?;
+    let mut temporary = Temporary::create(folder, new.name).map_err(at(Step::CreateTemporary))?;
     temporary.file.write_all(new.bytes).map_err(|error| Failure::Step(Step::Write, errno_of(&error)))?;
     if new.group.is_some() {
         fchown(&temporary.file, None, new.group).map_err(at(Step::SetMode))?;
@@ -96,11 +98,12 @@ struct Temporary<'a> {
 }
 
 impl<'a> Temporary<'a> {
-    fn create(folder: BorrowedFd<'a>) -> Result<Self, Errno> {
+    fn create(folder: BorrowedFd<'a>, final_name: &OsStr) -> Result<Self, Errno> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mut attempts = 0;
         loop {
-            let name = OsString::from(format!("{TEMPORARY_PREFIX}{:0TEMPORARY_DIGITS$x}", fastrand::u64(..)));
+            let mut name = beginning(final_name);
+            name.push(format!("{:0TEMPORARY_DIGITS$x}", fastrand::u64(..)));
             match openat(folder, &*name, flags, Mode::S_IRUSR | Mode::S_IWUSR) {
                 Ok(file) => return Ok(Self { folder, name, file: file.into(), in_place: false }),
                 Err(Errno::EEXIST) if attempts < NAME_ATTEMPTS => attempts += 1,
@@ -131,15 +134,24 @@ impl Drop for Temporary<'_> {
     }
 }
 
-/// Removes the temporary files that killed writers left in a folder, and says how many.
-pub(super) fn sweep(folder: BorrowedFd<'_>) -> Result<usize, Errno> {
+/// How the names of a file's temporaries begin.
+fn beginning(final_name: &OsStr) -> OsString {
+    let mut name = OsString::from(TEMPORARY_PREFIX);
+    name.push(final_name);
+    name.push("-");
+    name
+}
+
+/// Removes the temporary files that killed writers of one file left in its folder, and says how many.
+pub(super) fn sweep(folder: BorrowedFd<'_>, final_name: &OsStr) -> Result<usize, Errno> {
+    let beginning = beginning(final_name);
     // A descriptor of its own, because reading a folder moves its offset.
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut listing = Dir::openat(folder, ".", flags, Mode::empty())?;
     let mut stale = Vec::new();
     for entry in listing.iter().take(SWEEP_LIMIT) {
         let entry = entry?;
-        if is_temporary(entry.file_name().to_bytes()) {
+        if is_temporary(entry.file_name().to_bytes(), beginning.as_bytes()) {
             stale.push(entry.file_name().to_owned());
         }
     }
@@ -147,8 +159,8 @@ pub(super) fn sweep(folder: BorrowedFd<'_>) -> Result<usize, Errno> {
     Ok(stale.iter().filter(|name| unlinkat(folder, name.as_c_str(), UnlinkatFlags::NoRemoveDir).is_ok()).count())
 }
 
-fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(TEMPORARY_PREFIX.as_bytes()).is_some_and(|digits| {
+fn is_temporary(name: &[u8], beginning: &[u8]) -> bool {
+    name.strip_prefix(beginning).is_some_and(|digits| {
         digits.len() == TEMPORARY_DIGITS && digits.iter().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'))
     })
 }
@@ -179,7 +191,7 @@ pub fn replace_file(folder: BorrowedFd<'_>, name: &OsStr, bytes: &[u8], mode: u3
     {
         return Err(Trouble::refused(path, Refusal::NotAFile(Kind::of(&old))));
     }
-    sweep(folder.as_fd()).map_err(failed(Step::List))?;
+    sweep(folder.as_fd(), name).map_err(failed(Step::List))?;
     let new = NewFile { name, bytes, mode, group: None };
     replace(folder, &new, || Ok(true)).map_err(|failure| match failure {
         Failure::Raced => Trouble::refused(path, Refusal::KeepsChanging),
@@ -218,16 +230,18 @@ mod tests {
     }
 
     #[test]
-    fn a_state_file_is_made_and_replaced_with_its_mode_and_no_litter() {
+    fn a_state_file_is_made_and_replaced_with_its_mode_and_its_own_litter_goes() {
         let (folder, opened) = private_folder();
-        File::create(folder.path().join(format!("{TEMPORARY_PREFIX}0123456789abcdef"))).unwrap();
-        File::create(folder.path().join(format!("{TEMPORARY_PREFIX}not-ours"))).unwrap();
+        let others = format!("{TEMPORARY_PREFIX}other-0123456789abcdef");
+        for litter in [&format!("{TEMPORARY_PREFIX}state-0123456789abcdef"), &others] {
+            File::create(folder.path().join(litter)).unwrap();
+        }
         for bytes in [&b"one"[..], b"two"] {
             replace_file(opened.as_fd(), OsStr::new("state"), bytes, 0o640).unwrap();
             assert_eq!(std::fs::read(folder.path().join("state")).unwrap(), bytes);
         }
         assert_eq!(folder.path().join("state").metadata().unwrap().permissions().mode() & 0o7777, 0o640);
-        assert_eq!(names(folder.path()), [format!("{TEMPORARY_PREFIX}not-ours"), "state".to_owned()]);
+        assert_eq!(names(folder.path()), [others, "state".to_owned()]);
     }
 
     #[test]

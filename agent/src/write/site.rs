@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat};
 use super::error::{Kind, Refusal, Step, Trouble};
 use super::label::set_creation_label;
 use super::replace::{Failure, NewFile, has_mode, replace, sweep, sync_folder};
-use super::walk::{self, OTHERS_WRITE, Way, permissions};
+use super::walk::{self, OTHERS_WRITE, SET_ID, Way, permissions};
 use super::wire::{Done, Labels, SIZE_LIMIT, Target};
 use super::{KEY_FILE, Note, SSH_FOLDER, Stamp};
 
@@ -77,14 +77,16 @@ impl Site {
     /// Puts the folder in order: away with what killed writers left, and with write permission for others.
     pub(super) fn tidy(&mut self) -> Result<(), Trouble> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let swept = sweep(folder.as_fd()).map_err(|errno| Trouble::failed(Step::List, &self.path, errno))?;
+        let swept =
+            sweep(folder.as_fd(), &self.name).map_err(|errno| Trouble::failed(Step::List, &self.path, errno))?;
         if swept > 0 {
             self.notes.push(Note::Swept(swept));
         }
         if let Ground::Home { .. } = self.ground {
             let was = permissions(&inspect(folder, &self.path)?);
-            let now = was & !OTHERS_WRITE;
-            if was != now {
+            if was & OTHERS_WRITE != 0 {
+                // Without the set-group-id bit: the agent's unit does not let anything set it (RestrictSUIDSGID).
+                let now = was & !OTHERS_WRITE & !SET_ID;
                 fchmod(folder, Mode::from_bits_truncate(now))
                     .map_err(|errno| Trouble::failed(Step::SetMode, &self.path, errno))?;
                 self.notes.push(Note::FolderMode { was, now });
@@ -196,7 +198,7 @@ impl Site {
         let was = permissions(stat);
         match self.ground {
             Ground::Home { owner, .. } => {
-                (stat.st_uid == owner && was & OTHERS_WRITE != 0).then_some(was & !OTHERS_WRITE)
+                (stat.st_uid == owner && was & OTHERS_WRITE != 0).then_some(was & !OTHERS_WRITE & !SET_ID)
             }
             Ground::System { group } => (!has_mode(stat, SYSTEM_FILE_MODE, Some(group))).then_some(SYSTEM_FILE_MODE),
         }

@@ -17,6 +17,9 @@ use super::error::{Kind, Refusal, Step, Trouble};
 /// Write permission for group and others.
 pub(super) const OTHERS_WRITE: u32 = 0o022;
 
+/// The set-user-id, set-group-id and sticky bits.
+pub(super) const SET_ID: u32 = 0o7000;
+
 const STICKY: u32 = 0o1000;
 
 /// More than any sane way to a home has, and few enough to end a loop at once.

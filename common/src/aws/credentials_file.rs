@@ -15,7 +15,7 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use thiserror::Error;
 
 /// What credentials from a file are good for before the file is read again.
-const GOOD_FOR: Duration = Duration::from_secs(60);
+const GOOD_FOR: Duration = Duration::from_mins(1);
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 /// `O_NONBLOCK`: a FIFO in the file's place must not make the agent wait.

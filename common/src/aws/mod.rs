@@ -162,6 +162,26 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     aws_sdk_s3::Client::from_conf(config)
 }
 
+/// An S3 client for the region where this bucket is, which need not be that of `config`: one bucket serves all regions.
+///
+/// Asks S3, which names the region also to those whom it refuses. When nothing comes back, the bucket is taken to be in
+/// the region of `config`; if it is not, calls fail with `PermanentRedirect`, and this is to be called again.
+pub async fn s3_of_bucket(config: &SdkConfig, bucket: &str) -> aws_sdk_s3::Client {
+    const REGION_HEADER: &str = "x-amz-bucket-region";
+    let client = s3(config);
+    if config.endpoint_url().is_some() {
+        return client;
+    }
+    let region = match client.head_bucket().bucket(bucket).send().await {
+        Ok(answer) => answer.bucket_region,
+        Err(error) => error.raw_response().and_then(|answer| answer.headers().get(REGION_HEADER)).map(str::to_owned),
+    };
+    match region.map(Region::new) {
+        Some(region) if config.region() != Some(&region) => s3(&config.to_builder().region(region).build()),
+        _ => client,
+    }
+}
+
 /// IMDSv2 at one URL, by the SDK's provider: it serves the last credentials on when the service fails for a while.
 ///
 /// The SDK lets `AWS_EC2_METADATA_DISABLED` turn this off. That denies, and leads nowhere else.
@@ -203,7 +223,39 @@ fn timeouts(read: Duration, attempt: Duration, operation: Duration) -> TimeoutCo
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+
     use super::*;
+
+    /// An S3 whose every bucket is in Ireland.
+    #[derive(Debug)]
+    struct Ireland;
+
+    impl HttpConnector for Ireland {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let mut answer = HttpResponse::new(301.try_into().unwrap(), SdkBody::empty());
+            answer.headers_mut().insert("x-amz-bucket-region", "eu-west-1");
+            HttpConnectorFuture::ready(Ok(answer))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_in_another_region_is_asked_for_there() {
+        let config = SdkConfig::builder()
+            .behavior_version(behavior())
+            .region(Region::new("us-west-2"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")))
+            .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Ireland)))
+            .sleep_impl(TokioSleep::new())
+            .build();
+        let client = s3_of_bucket(&config, "bucket").await;
+        assert_eq!(client.config().region(), Some(&Region::new("eu-west-1")));
+    }
 
     #[tokio::test]
     async fn t10_the_agents_configuration_is_what_it_was_told_and_nothing_else() {

@@ -119,13 +119,9 @@ pub(super) async fn key_pairs(
         let names = people.iter().map(|person| person.as_str().to_owned()).collect();
         Filter::builder().name("key-name").set_values(Some(names)).build()
     });
-    let answer = client
-        .describe_key_pairs()
-        .include_public_key(true)
-        .set_filters(names.map(|filter| vec![filter]))
-        .send()
-        .await
-        .map_err(|error| RegistryError::of_call(asking, "DescribeKeyPairs", &error))?;
+    let request = client.describe_key_pairs().include_public_key(true).set_filters(names.map(|filter| vec![filter]));
+    let answer =
+        Box::pin(request.send()).await.map_err(|error| RegistryError::of_call(asking, "DescribeKeyPairs", &error))?;
     let pairs = answer.key_pairs.unwrap_or_default().into_iter().filter_map(KeyPair::new);
     Ok(pairs.filter(|pair| people.is_none_or(|people| people.contains(&pair.person))).collect())
 }

@@ -71,7 +71,9 @@ async fn each_page(
             .max_keys(PAGE)
             .set_delimiter(delimiter.map(str::to_owned))
             .set_continuation_token(next.clone());
-        let page = request.send().await.map_err(|error| RegistryError::of_call(Registry::S3, action(), &error))?;
+        // Boxed: the future of a call is large, and many are joined.
+        let page =
+            Box::pin(request.send()).await.map_err(|error| RegistryError::of_call(Registry::S3, action(), &error))?;
         if !is_whole(&page) {
             return Err(RegistryError::cut_short(Registry::S3, action()));
         }

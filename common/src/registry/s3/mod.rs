@@ -160,7 +160,7 @@ impl S3Registry {
                 Err(error) => place.refused(words(&error)),
             },
             Ok(Fetched::Gone) => Lookup::default(),
-            Ok(Fetched::TooLarge) => place.refused(format!("it has more than {} bytes", MAX_BODY)),
+            Ok(Fetched::TooLarge) => place.refused(format!("it has more than {MAX_BODY} bytes")),
             Err(error) => Lookup { fault: Some(Arc::clone(error)), ..Lookup::default() },
         }
     }
@@ -279,7 +279,7 @@ pub async fn revoked(client: &Client, bucket: &str) -> Result<BTreeSet<Fingerpri
                 revoked.insert(fingerprint);
             }
             None => {
-                tracing::warn!(object = ?object.key, "a revocation names no key: it should be revoked/ and 64 hex digits")
+                tracing::warn!(object = ?object.key, "a revocation names no key; it should be 64 hex digits");
             }
         }
     }
