@@ -51,8 +51,8 @@ pub struct GrantedKey {
 }
 
 impl KeySet {
-    /// The keys of an account at `now`: each once, by person and fingerprint, without those that have expired and those
-    /// whose restrictions no line can say.
+    /// The keys of an account at `now`: each once, by person and fingerprint, without those that have expired and
+    /// those whose entries contradict each other: no line could be as strict as both.
     pub fn granted(&self, account: &AccountName, now: Timestamp) -> Vec<GrantedKey> {
         let mut keys: BTreeMap<Fingerprint, GrantedKey> = BTreeMap::new();
         for entry in self.accounts.get(account).into_iter().flatten() {

@@ -33,14 +33,14 @@ fn split_options(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The text without the blanks that begin it.
 fn skip_blanks(text: &[u8]) -> &[u8] {
-    &text[text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len())..]
+    &text[text.iter().position(|&byte| !is_blank(byte)).unwrap_or(text.len())..]
 }
 
 /// The first word, and what stands behind it.
 fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
-    text.split_at(text.iter().position(is_blank).unwrap_or(text.len()))
+    text.split_at(text.iter().position(|&byte| is_blank(byte)).unwrap_or(text.len()))
 }
 
-fn is_blank(byte: &u8) -> bool {
+fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }

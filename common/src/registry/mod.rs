@@ -4,29 +4,33 @@
 //! An answer that could not be had is a [`RegistryError`], never an empty answer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::aws::error_text;
 use crate::names::PersonName;
 use crate::public_key::{Fingerprint, PublicKey};
-use crate::restrictions::{AllowedOptions, Restrictions};
+use crate::restrictions::Restrictions;
 
+#[cfg(feature = "aws")]
+mod access;
+#[cfg_attr(not(feature = "aws"), allow(dead_code))]
 mod cache;
+#[cfg(feature = "aws")]
 pub mod ec2;
+#[cfg(feature = "aws")]
 pub mod iam;
+#[cfg(feature = "aws")]
 mod place;
+#[cfg(feature = "aws")]
 pub mod s3;
 
+#[cfg(feature = "aws")]
+pub use access::{Access, open};
 pub use cache::KeyCache;
 
 /// The kinds of place that hold public keys.
@@ -118,38 +122,6 @@ pub struct RegistryError {
     pub cause: String,
 }
 
-impl RegistryError {
-    /// A call that AWS failed or refused.
-    pub(crate) fn of_call<E>(registry: Registry, action: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Self
-    where
-        E: StdError + ProvideErrorMetadata + 'static,
-    {
-        Self { registry, action: action.into(), cause: error_text(error) }
-    }
-
-    /// An answer that says there is more and not where: to take it for whole would drop what is missing.
-    pub(crate) fn cut_short(registry: Registry, action: impl Into<String>) -> Self {
-        let cause = "the answer is said to go on, and does not say where".to_owned();
-        Self { registry, action: action.into(), cause }
-    }
-}
-
-impl Lookup {
-    /// Takes in what another place has of the same person. The first fault is kept.
-    pub(crate) fn add(&mut self, other: Lookup) {
-        self.keys.extend(other.keys);
-        self.rejected.extend(other.rejected);
-        self.fault = self.fault.take().or(other.fault);
-    }
-
-    /// The answer of a registry that could not be asked about anybody.
-    pub(crate) fn all_failed(people: &BTreeSet<PersonName>, error: RegistryError) -> BTreeMap<PersonName, Lookup> {
-        let fault = Arc::new(error);
-        let lookup = |_| Lookup { fault: Some(Arc::clone(&fault)), ..Lookup::default() };
-        people.iter().map(|person| (person.clone(), lookup(person))).collect()
-    }
-}
-
 /// Something that can be asked for the keys of persons.
 pub trait KeyRegistry: fmt::Debug + Send + Sync {
     /// Which it is.
@@ -168,34 +140,6 @@ pub trait KeyRegistry: fmt::Debug + Send + Sync {
 
     /// Which of these keys it holds, whoever they belong to.
     fn known<'a>(&'a self, candidates: &'a [PublicKey]) -> BoxFuture<'a, Result<BTreeSet<Fingerprint>, RegistryError>>;
-}
-
-/// What the registries are asked with.
-#[derive(Debug, Clone)]
-pub struct Access {
-    /// For the bucket.
-    pub s3: aws_sdk_s3::Client,
-    /// For key pairs; its region is theirs.
-    pub ec2: aws_sdk_ec2::Client,
-    /// For IAM users.
-    pub iam: aws_sdk_iam::Client,
-    /// The public-key bucket.
-    pub bucket: String,
-    /// The options that keys in the bucket may carry.
-    pub allowed: AllowedOptions,
-}
-
-/// The registries of these kinds, in this order. The directory is no registry to be asked by network and is left out.
-pub fn open(kinds: &[Registry], access: &Access) -> Vec<Box<dyn KeyRegistry>> {
-    let open = |kind: &Registry| -> Option<Box<dyn KeyRegistry>> {
-        match kind {
-            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone()))),
-            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(access.ec2.clone()))),
-            Registry::Iam => Some(Box::new(iam::IamRegistry::new(access.iam.clone()))),
-            Registry::Directory => None,
-        }
-    };
-    kinds.iter().filter_map(open).collect()
 }
 
 #[cfg(test)]
@@ -218,18 +162,10 @@ mod tests {
     }
 
     /// An RSA key of 2048 bits that nobody has the private half of.
+    #[cfg(feature = "aws")]
     pub(super) fn rsa(at: u8) -> PublicKey {
         let modulus = [[0].as_slice(), &[0x80 | at; 256]].concat();
         let blob = [string(b"ssh-rsa"), string(&[1, 0, 1]), string(&modulus)].concat();
         PublicKey::from_parts("ssh-rsa", &STANDARD.encode(blob)).unwrap()
-    }
-
-    #[test]
-    fn a_fault_is_told_in_one_line_with_the_call_and_its_cause() {
-        let error = RegistryError::cut_short(Registry::S3, "ListObjectsV2 b/people/");
-        assert_eq!(
-            error.to_string(),
-            "s3: ListObjectsV2 b/people/ failed: the answer is said to go on, and does not say where"
-        );
     }
 }
