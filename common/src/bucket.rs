@@ -180,3 +180,127 @@ pub struct Revocation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub person: Option<PersonName>,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+    fn alice() -> PersonName {
+        "alice".parse().unwrap()
+    }
+
+    #[test]
+    fn a_persons_key_is_named_by_person_and_fingerprint_or_as_somebody_liked() {
+        let fingerprint: Fingerprint = HEX.parse().unwrap();
+        assert_eq!(person_key(&alice(), fingerprint), format!("people/alice/{HEX}.pub"));
+        assert_eq!(parse_person_key(&format!("people/alice/{HEX}.pub")), Some((alice(), Some(fingerprint))));
+        for by_hand in ["laptop.pub", "laptop", "SHA256:x.pub", &HEX[1..], "a b.pub"] {
+            assert_eq!(parse_person_key(&format!("people/alice/{by_hand}")), Some((alice(), None)), "{by_hand}");
+        }
+    }
+
+    #[test]
+    fn r7_every_sign_of_a_persons_name_stands_in_a_key_as_it_is() {
+        let person: PersonName = "Al+ice=x,y.z@example-com_".parse().unwrap();
+        let fingerprint: Fingerprint = HEX.parse().unwrap();
+        let key = person_key(&person, fingerprint);
+        assert_eq!(key, format!("people/Al+ice=x,y.z@example-com_/{HEX}.pub"));
+        assert_eq!(parse_person_key(&key), Some((person, Some(fingerprint))));
+    }
+
+    #[test]
+    fn t5_slashes_and_control_characters_cannot_get_into_a_key_nor_out_of_one() {
+        for bad in ["a/b", "..\u{0}", "a\nb", "../x", ""] {
+            assert!(bad.parse::<PersonName>().is_err(), "{bad:?}");
+        }
+        for bad in [
+            "people/",
+            "people/alice",
+            "people/alice/",
+            "people//x.pub",
+            "people/alice/x/y.pub",
+            "people/alice/x\n.pub",
+            "people/alice/x\0",
+            "people/al ice/x.pub",
+            "people/al%0Aice/x.pub",
+            "/people/alice/x",
+            "alice/x",
+        ] {
+            assert_eq!(parse_person_key(bad), None, "{bad:?}");
+        }
+        for bad in ["status/.json", "status/a/b.json", "status/i-1", "status/i\n.json"] {
+            assert_eq!(parse_status_key(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn keys_of_key_pairs_revocations_and_status_go_both_ways() {
+        let md5 = ["1f"; 16].join(":").parse().unwrap();
+        assert_eq!(ssh_pubkey_key(&md5), format!("ssh_pubkey:{}", ["1f"; 16].join(":")));
+        for fingerprint in [md5, ["ab"; 20].join(":").parse().unwrap(), Ec2Fingerprint::Sha256(HEX.parse().unwrap())] {
+            assert_eq!(parse_ssh_pubkey_key(&ssh_pubkey_key(&fingerprint)), Some(fingerprint));
+        }
+        assert_eq!(parse_ssh_pubkey_key("ssh_pubkey:"), None);
+        let barred: Fingerprint = HEX.parse().unwrap();
+        assert_eq!(parse_revoked_key(&revoked_key(barred)), Some(barred));
+        assert_eq!(parse_revoked_key(&format!("revoked/{}", HEX.to_uppercase())), Some(barred));
+        assert_eq!(parse_revoked_key(&format!("revoked/{barred}")), None);
+        assert_eq!(parse_status_key(&status_key("i-0123456789abcdef0")), Some("i-0123456789abcdef0"));
+        assert_eq!(default_bucket("123456789012"), "123456789012-fleetkey");
+    }
+
+    #[test]
+    fn metadata_goes_both_ways_and_is_plain_ascii() {
+        let metadata = KeyMetadata {
+            registered_by: Some("arn:aws:iam::123456789012:user/r\u{e9}n\u{e9}\n".to_owned()),
+            registered_at: "2030-01-02T03:04:05Z".parse().ok(),
+            expires: "2031-01-02T03:04:05Z".parse().ok(),
+        };
+        let map = metadata.to_map();
+        assert_eq!(map[REGISTERED_BY], "arn:aws:iam::123456789012:user/r?n??");
+        assert_eq!(map[EXPIRES], "2031-01-02T03:04:05Z");
+        let read = KeyMetadata::from_map(&map).unwrap();
+        assert_eq!((read.registered_at, read.expires), (metadata.registered_at, metadata.expires));
+        assert_eq!(KeyMetadata::from_map(&HashMap::new()).unwrap(), KeyMetadata::default());
+    }
+
+    #[test]
+    fn an_expiry_that_cannot_be_read_is_an_error_and_not_for_good() {
+        for bad in ["", "never", "2030-01-01", "2030-01-01T00:00:00", "1893456000"] {
+            for name in ["expires", "Expires"] {
+                let map = HashMap::from([(name.to_owned(), bad.to_owned())]);
+                let error = KeyMetadata::from_map(&map).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("its metadata expires is {bad:?}, which is no time")), "{error}");
+            }
+        }
+        let map = HashMap::from([("expires".to_owned(), "2030-01-01T01:00:00+01:00".to_owned())]);
+        let expires = KeyMetadata::from_map(&map).unwrap().expires.unwrap();
+        assert_eq!(expires.to_string(), "2030-01-01T00:00:00Z");
+        let map = HashMap::from([("registered-at".to_owned(), "last week".to_owned())]);
+        assert_eq!(KeyMetadata::from_map(&map).unwrap().registered_at, None);
+    }
+
+    #[test]
+    fn a_revocation_is_read_with_fields_of_the_future() {
+        let json = r#"{"who":"bob","when":"2030-01-02T03:04:05Z","why":"stolen","person":"alice","more":[1]}"#;
+        let revocation: Revocation = serde_json::from_str(json).unwrap();
+        assert_eq!((revocation.who.as_str(), revocation.person.clone()), ("bob", Some(alice())));
+        let again: Revocation = serde_json::from_str(&serde_json::to_string(&revocation).unwrap()).unwrap();
+        assert_eq!(again, revocation);
+        assert!(serde_json::from_str::<Revocation>(r#"{"who":"b","when":"2030-01-02T03:04:05Z","why":""}"#).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_object_key_makes_the_parsers_panic(key in any::<String>()) {
+            for prefix in [PEOPLE, SSH_PUBKEY, REVOKED, STATUS, ""] {
+                let key = format!("{prefix}{key}");
+                let _ = (parse_person_key(&key), parse_ssh_pubkey_key(&key), parse_revoked_key(&key), parse_status_key(&key));
+            }
+        }
+    }
+}

@@ -3,8 +3,11 @@
 //! Everything that comes from outside (a name, a key, a message, an object key) is parsed here into a type, once,
 //! and is used as that type from then on.
 
+#[cfg(feature = "aws")]
 pub mod aws;
+pub mod aws_names;
 pub mod bucket;
+pub mod error_text;
 pub mod key_line;
 pub mod key_spec;
 pub mod message;

@@ -1,1 +1,7 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
+
+mod hostile_write;
+mod registries;
+mod harness;
+mod service;
+mod systemd_box;

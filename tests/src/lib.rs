@@ -1,6 +1,27 @@
 //! What the integration tests, the demo and the benchmarks share: real parts, started, watched and cleaned up.
+//!
+//! Nothing here touches the machine's own accounts, sshd or mounts, and nothing that is started here outlives the
+//! process that started it, not even when that is killed.
 
 use std::path::PathBuf;
+
+pub mod agent;
+pub mod cloud;
+mod http;
+pub mod imds;
+pub mod keys;
+pub mod log;
+pub mod moto;
+pub mod process;
+pub mod proxy;
+pub mod sandbox;
+pub mod scratch;
+mod server;
+pub mod sshd;
+pub mod tls;
+mod wait;
+
+pub use wait::wait_until;
 
 /// The path of one of the project's own programs, built in the same profile as the caller.
 ///

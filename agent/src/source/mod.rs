@@ -14,6 +14,9 @@ use fleetkey_common::registry::{KeyCache, Lookup, Registry};
 use futures_util::future::BoxFuture;
 use thiserror::Error;
 
+pub mod directory;
+pub mod iam;
+
 /// Why one part of an answer could not be had, in one line: what was asked, of whom, and what came back.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
@@ -31,6 +34,8 @@ pub enum Membership {
 /// All that a source found out about the key specs that it was asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
+    /// Set when the source could not be asked at all; everything else is empty then.
+    pub unreachable: Option<Fault>,
     /// Every group named by a spec.
     pub groups: BTreeMap<GroupName, Result<Membership, Fault>>,
     /// Every `@user`, and whether the user exists.
@@ -41,6 +46,13 @@ pub struct Findings {
     pub keys: BTreeMap<PersonName, BTreeMap<Registry, Lookup>>,
     /// The keys that are barred whatever else holds them. `None`: this source keeps no such list.
     pub revoked: Option<Result<BTreeSet<Fingerprint>, Fault>>,
+}
+
+impl Findings {
+    /// Nothing was found out, because of this.
+    pub fn unreachable(fault: Fault) -> Self {
+        Self { unreachable: Some(fault), ..Self::default() }
+    }
 }
 
 /// Where the agent gets its facts from.

@@ -8,6 +8,8 @@
 
 mod lenient;
 mod strict;
+#[cfg(test)]
+mod tests;
 
 pub use lenient::{Line, read};
 pub use strict::{Accepted, KeyLineError, MAX_BODY, registered};

@@ -16,6 +16,8 @@ use ssh_key::public::KeyData;
 use thiserror::Error;
 
 mod sshd;
+#[cfg(test)]
+mod tests;
 
 /// The longest key blob that is looked at, in bytes: an RSA key of 16,384 bits has 2,071.
 const MAX_BLOB: usize = 8 * 1024;

@@ -3,22 +3,31 @@
 //! A registry only looks; it never decides who may log in. Each is one file here and one line in [`open`].
 //! An answer that could not be had is a [`RegistryError`], never an empty answer.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as StdError;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::aws::error_text;
 use crate::names::PersonName;
 use crate::public_key::{Fingerprint, PublicKey};
-use crate::restrictions::Restrictions;
+use crate::restrictions::{AllowedOptions, Restrictions};
 
+mod cache;
 pub mod ec2;
 pub mod iam;
+mod place;
 pub mod s3;
+
+pub use cache::KeyCache;
 
 /// The kinds of place that hold public keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,24 +118,35 @@ pub struct RegistryError {
     pub cause: String,
 }
 
-/// Keys fetched before, so that what has not changed is not fetched again.
-///
-/// Looked up by place and version; holds no more than the last key set did.
-#[derive(Debug, Default)]
-pub struct KeyCache {
-    keys: HashMap<(Registry, Arc<str>), RegisteredKey>,
-}
-
-impl KeyCache {
-    /// A cache of these keys.
-    pub fn new(keys: impl IntoIterator<Item = (Registry, RegisteredKey)>) -> Self {
-        let keys = keys.into_iter().map(|(registry, key)| ((registry, Arc::clone(&key.place)), key)).collect();
-        Self { keys }
+impl RegistryError {
+    /// A call that AWS failed or refused.
+    pub(crate) fn of_call<E>(registry: Registry, action: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: StdError + ProvideErrorMetadata + 'static,
+    {
+        Self { registry, action: action.into(), cause: error_text(error) }
     }
 
-    /// The key at `place`, if it was fetched before and its version is still `version`.
-    pub fn get(&self, registry: Registry, place: &str, version: &str) -> Option<&RegisteredKey> {
-        self.keys.get(&(registry, Arc::from(place))).filter(|key| *key.version == *version)
+    /// An answer that says there is more and not where: to take it for whole would drop what is missing.
+    pub(crate) fn cut_short(registry: Registry, action: impl Into<String>) -> Self {
+        let cause = "the answer is said to go on, and does not say where".to_owned();
+        Self { registry, action: action.into(), cause }
+    }
+}
+
+impl Lookup {
+    /// Takes in what another place has of the same person. The first fault is kept.
+    pub(crate) fn add(&mut self, other: Lookup) {
+        self.keys.extend(other.keys);
+        self.rejected.extend(other.rejected);
+        self.fault = self.fault.take().or(other.fault);
+    }
+
+    /// The answer of a registry that could not be asked about anybody.
+    pub(crate) fn all_failed(people: &BTreeSet<PersonName>, error: RegistryError) -> BTreeMap<PersonName, Lookup> {
+        let fault = Arc::new(error);
+        let lookup = |_| Lookup { fault: Some(Arc::clone(&fault)), ..Lookup::default() };
+        people.iter().map(|person| (person.clone(), lookup(person))).collect()
     }
 }
 
@@ -148,4 +168,68 @@ pub trait KeyRegistry: fmt::Debug + Send + Sync {
 
     /// Which of these keys it holds, whoever they belong to.
     fn known<'a>(&'a self, candidates: &'a [PublicKey]) -> BoxFuture<'a, Result<BTreeSet<Fingerprint>, RegistryError>>;
+}
+
+/// What the registries are asked with.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// For the bucket.
+    pub s3: aws_sdk_s3::Client,
+    /// For key pairs; its region is theirs.
+    pub ec2: aws_sdk_ec2::Client,
+    /// For IAM users.
+    pub iam: aws_sdk_iam::Client,
+    /// The public-key bucket.
+    pub bucket: String,
+    /// The options that keys in the bucket may carry.
+    pub allowed: AllowedOptions,
+}
+
+/// The registries of these kinds, in this order. The directory is no registry to be asked by network and is left out.
+pub fn open(kinds: &[Registry], access: &Access) -> Vec<Box<dyn KeyRegistry>> {
+    let open = |kind: &Registry| -> Option<Box<dyn KeyRegistry>> {
+        match kind {
+            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone()))),
+            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(access.ec2.clone()))),
+            Registry::Iam => Some(Box::new(iam::IamRegistry::new(access.iam.clone()))),
+            Registry::Directory => None,
+        }
+    };
+    kinds.iter().filter_map(open).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    /// The wire form of RFC 4253, section 5: a length and the bytes.
+    fn string(bytes: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(bytes.len()).unwrap();
+        [length.to_be_bytes().as_slice(), bytes].concat()
+    }
+
+    /// An Ed25519 key that nobody has the private half of.
+    pub(super) fn ed25519(at: u8) -> PublicKey {
+        let blob = [string(b"ssh-ed25519"), string(&[at; 32])].concat();
+        PublicKey::from_parts("ssh-ed25519", &STANDARD.encode(blob)).unwrap()
+    }
+
+    /// An RSA key of 2048 bits that nobody has the private half of.
+    pub(super) fn rsa(at: u8) -> PublicKey {
+        let modulus = [[0].as_slice(), &[0x80 | at; 256]].concat();
+        let blob = [string(b"ssh-rsa"), string(&[1, 0, 1]), string(&modulus)].concat();
+        PublicKey::from_parts("ssh-rsa", &STANDARD.encode(blob)).unwrap()
+    }
+
+    #[test]
+    fn a_fault_is_told_in_one_line_with_the_call_and_its_cause() {
+        let error = RegistryError::cut_short(Registry::S3, "ListObjectsV2 b/people/");
+        assert_eq!(
+            error.to_string(),
+            "s3: ListObjectsV2 b/people/ failed: the answer is said to go on, and does not say where"
+        );
+    }
 }

@@ -10,6 +10,8 @@ use jiff::tz::{Dst, TimeZone};
 use serde::{Deserialize, Serialize};
 
 mod allowed;
+#[cfg(test)]
+mod tests;
 
 pub use allowed::{AllowedOptions, OptionError, UnknownOption};
 

@@ -1,0 +1,78 @@
+//! The configuration as written: every field optional, every value still text, each with the place where it stands.
+//!
+//! The file and the flags each make one [`Fragment`]; laid one over the other they are what the validation takes.
+//! Nothing is checked here, and no default is known.
+
+use super::problem::Origin;
+
+/// A value and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct Written<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Where it was written.
+    pub(super) origin: Origin,
+}
+
+/// A string as written.
+pub(super) type Text = Written<String>;
+/// A list of strings as written; the place is that of the whole list.
+pub(super) type List = Written<Vec<Text>>;
+
+/// One `[[grant]]` or `--grant` as written.
+#[derive(Debug, Clone)]
+pub(super) struct GrantFragment {
+    /// Where the grant begins.
+    pub(super) origin: Origin,
+    pub(super) account: Option<Text>,
+    pub(super) keys: Option<List>,
+    pub(super) mode: Option<Text>,
+}
+
+macro_rules! fragment {
+    ($($field:ident: $type:ty,)*) => {
+        /// One configuration as written, named `<table>_<field>`; `None` where nothing was written.
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct Fragment {
+            $(pub(super) $field: Option<$type>,)*
+        }
+
+        impl Fragment {
+            /// This fragment, with what it leaves out taken from `under`.
+            pub(super) fn over(self, under: Self) -> Self {
+                Self { $($field: self.$field.or(under.$field),)* }
+            }
+        }
+    };
+}
+
+fragment! {
+    source: Text,
+    registries: List,
+    directory: Text,
+    poll_interval: Text,
+    grants: Vec<GrantFragment>,
+    guard_max_removed: Text,
+    guard_break_glass: Text,
+    guard_max_stale: Text,
+    push_enabled: Written<bool>,
+    push_topic: Text,
+    push_delete_queue: Text,
+    aws_region: Text,
+    aws_bucket: Text,
+    aws_endpoint_url: Text,
+    aws_ca_bundle: Text,
+    aws_credentials_file: Text,
+    instance_id: Text,
+    instance_account_id: Text,
+    instance_metadata_url: Text,
+    render_allowed_options: List,
+    render_expiry_time: Written<bool>,
+    report_status_object: Written<bool>,
+    metrics_enabled: Written<bool>,
+    metrics_interval: Text,
+    metrics_namespace: Text,
+    paths_state: Text,
+    paths_runtime: Text,
+    paths_system_keys: Text,
+}

@@ -1,0 +1,365 @@
+//! The agent's own line: findings in, key files out. One owner of all that the agent knows; no clock and no trigger of
+//! its own.
+//!
+//! The order of a change is: state on disk first, key files second. An agent that dies in between starts from the newer
+//! key set, so that nobody who was taken out comes back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleetkey_common::key_spec::KeySpec;
+use fleetkey_common::names::AccountName;
+use fleetkey_common::public_key::{Fingerprint, PublicKey};
+use fleetkey_common::registry::KeyCache;
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+
+use crate::break_glass::BreakGlass;
+use crate::clock::Moment;
+use crate::config::settings::{Mode, Settings};
+use crate::guard::{self, Held, guard};
+use crate::instance::HostIdentity;
+use crate::key_set::{GrantedKey, KeySet};
+use crate::resolve::{Known, Notice, Part, Resolution, resolve};
+use crate::source::{Fault, Findings};
+use crate::state::State;
+use crate::store::Store;
+use crate::write::{WriteError, Writer};
+
+mod changes;
+mod files;
+
+pub use files::{FileStatus, Pass, Preview};
+
+/// How long a key on somebody's own line counts as unknown before the registries are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+
+/// How often the time at which the source was last reached is put on disk, when nothing else changes.
+const SAVE_REACHED: Duration = Duration::from_secs(300);
+
+/// What one look at the source came to.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// Whether a part of it failed.
+    pub failed: bool,
+    /// When a held cut can be confirmed, by the agent's monotonic clock.
+    pub confirm_at: Option<Duration>,
+}
+
+/// Counts since the agent started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Counters {
+    /// Looks at the source.
+    pub syncs: u64,
+    /// Key files written.
+    pub writes: u64,
+    /// Key files found changed by somebody else and put right.
+    pub drift_repaired: u64,
+    /// Writes that failed.
+    pub write_failures: u64,
+}
+
+/// All that the agent knows and does to this box.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Arc<Settings>,
+    writer: Writer,
+    store: Store,
+    state: State,
+    /// When the state on disk was written; `None`: it has to be.
+    saved: Option<Moment>,
+    history: guard::History,
+    break_glass: BreakGlass,
+    files: BTreeMap<AccountName, FileStatus>,
+    /// Keys on people's own lines that no registry knew, and when that was asked.
+    unknown: HashMap<Fingerprint, Duration>,
+    held: BTreeMap<AccountName, Held>,
+    faults: BTreeMap<Part, Fault>,
+    notices: BTreeSet<Notice>,
+    counters: Counters,
+    /// Writes that are under way, also those that outlasted the pass that began them.
+    jobs: JoinSet<(AccountName, Mode, Result<files::Done, WriteError>)>,
+    /// The accounts of these, and since when.
+    busy: BTreeMap<AccountName, Duration>,
+}
+
+impl Engine {
+    /// Loads what was known when the agent last ran. `helper` is the program that writes in homes: the agent's own.
+    pub fn open(settings: Arc<Settings>, host: HostIdentity, helper: PathBuf) -> Self {
+        let store = Store::new(&settings.paths);
+        let (state, saved) = match store.load_state(&host) {
+            Some(state) => (state, Some(Moment::now())),
+            None => (State::new(host, Moment::now()), None),
+        };
+        let mut engine = Self {
+            break_glass: BreakGlass::new(settings.guard.break_glass.clone()),
+            settings,
+            writer: Writer::new(helper),
+            store,
+            state,
+            saved,
+            history: guard::History::new(),
+            files: BTreeMap::new(),
+            unknown: HashMap::new(),
+            held: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            notices: BTreeSet::new(),
+            counters: Counters::default(),
+            jobs: JoinSet::new(),
+            busy: BTreeMap::new(),
+        };
+        engine.drop_ungranted();
+        engine
+    }
+
+    /// Takes new settings; the accounts that lost their grants are cleaned at the next pass.
+    pub fn reconfigure(&mut self, settings: Arc<Settings>) {
+        self.break_glass = BreakGlass::new(settings.guard.break_glass.clone());
+        self.settings = settings;
+        self.unknown.clear();
+        self.drop_ungranted();
+    }
+
+    /// Takes out of the last good key set what the configuration no longer grants: no source has a say in that.
+    fn drop_ungranted(&mut self) {
+        let grants: BTreeMap<_, _> = self.settings.grants.iter().map(|grant| (&grant.account, &grant.keys)).collect();
+        let mut kept = self.state.key_set.clone();
+        kept.accounts.retain(|account, _| grants.contains_key(account));
+        for (account, entries) in &mut kept.accounts {
+            entries.retain(|entry| grants[account].contains(&entry.spec));
+        }
+        if kept != self.state.key_set {
+            self.state.serial += 1;
+            changes::log(&self.state.key_set, &kept, self.state.serial);
+            self.state.key_set = kept;
+            self.saved = None;
+        }
+    }
+
+    /// Once the instance's own id is known, binds the state to it; a state that came from another box is dropped.
+    pub fn bind(&mut self, host: HostIdentity) {
+        if !self.state.host.same_host(&host) {
+            tracing::warn!(action = "state-dropped", "the state on disk came from another box; starting afresh");
+            self.state = State::new(host, Moment::now());
+            self.saved = None;
+        } else if self.state.host != host {
+            self.state.host = host;
+            self.saved = None;
+        }
+    }
+
+    /// Every key spec of every grant.
+    pub fn specs(&self) -> BTreeSet<KeySpec> {
+        self.settings.grants.iter().flat_map(|grant| grant.keys.iter().cloned()).collect()
+    }
+
+    /// The keys that need not be fetched again.
+    pub fn cache(&self) -> KeyCache {
+        let entries = self.state.key_set.accounts.values().flatten();
+        KeyCache::new(entries.map(|entry| (entry.registry, (*entry.registered).clone())))
+    }
+
+    /// Whether the last good key set is young enough to let people in before the source was asked.
+    pub fn last_good_serves(&self) -> bool {
+        self.state.reached.age(&Moment::now()) <= self.settings.guard.max_stale
+    }
+
+    /// Resolves what a source found, holds it against what is in force, and keeps the outcome. The key files are
+    /// another matter: [`Engine::pass`].
+    pub fn take(&mut self, findings: &Findings, now: Duration) -> Look {
+        self.counters.syncs += 1;
+        let resolution = self.resolve(findings);
+        let mut look = Look { failed: !resolution.faults.is_empty(), confirm_at: None };
+        self.note_faults(&resolution);
+        let revoked_changed = self.state.revoked != resolution.revoked;
+        self.state.revoked.clone_from(&resolution.revoked);
+
+        let history = std::mem::take(&mut self.history);
+        let decision = guard(&self.state.key_set, resolution, history, &self.settings.guard, now);
+        changes::log_held(&self.held, &decision.held);
+        (self.history, self.held) = (decision.history, decision.held);
+        look.confirm_at = decision.confirm_at;
+
+        let changed = self.state.key_set != decision.key_set;
+        if changed {
+            self.state.serial += 1;
+            changes::log(&self.state.key_set, &decision.key_set, self.state.serial);
+            let granted = decision.key_set.accounts.values().flatten().map(crate::key_set::Entry::fingerprint);
+            self.state.governed.extend(granted);
+            self.state.key_set = decision.key_set;
+        }
+        let moment = Moment::now();
+        let due = self.saved.as_ref().is_none_or(|saved| saved.age(&moment) >= SAVE_REACHED);
+        self.state.reached = moment;
+        if changed || revoked_changed || due {
+            self.saved = None;
+        }
+        look
+    }
+
+    fn resolve(&mut self, findings: &Findings) -> Resolution {
+        let now = Moment::now();
+        let max_stale = self.settings.guard.max_stale;
+        let stale = self.state.failing.iter().filter(|(_, since)| since.age(&now) > max_stale);
+        let stale: BTreeSet<Part> = stale.map(|(part, _)| part.clone()).collect();
+        let known = Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale };
+        resolve(&self.settings.grants, findings, known)
+    }
+
+    /// Keeps which parts fail and since when, and says so when that changes.
+    fn note_faults(&mut self, resolution: &Resolution) {
+        for (part, fault) in &resolution.faults {
+            if self.faults.get(part) != Some(fault) {
+                tracing::warn!(action = "fault", part = %part, "{part} could not be looked up, what was known stands: {fault}");
+            }
+        }
+        for part in self.faults.keys().filter(|part| !resolution.faults.contains_key(part)) {
+            tracing::info!(action = "fault-over", part = %part, "{part} can be looked up again");
+        }
+        for notice in resolution.notices.difference(&self.notices) {
+            tracing::warn!(action = "notice", "{notice}");
+        }
+        self.faults.clone_from(&resolution.faults);
+        self.notices.clone_from(&resolution.notices);
+
+        let failing = &mut self.state.failing;
+        let before = failing.len();
+        failing.retain(|part, _| resolution.faults.contains_key(part));
+        let mut changed = failing.len() != before;
+        for part in resolution.faults.keys() {
+            if !failing.contains_key(part) {
+                // It was last reached by the look before this one.
+                failing.insert(part.clone(), self.state.reached.clone());
+                changed = true;
+            }
+        }
+        if changed {
+            self.saved = None;
+        }
+    }
+
+    /// The keys on people's own lines about which the registries are to be asked.
+    pub fn candidates(&self, now: Duration) -> Vec<PublicKey> {
+        let foreign = self.files.values().flat_map(|file| &file.foreign);
+        let mut candidates: BTreeMap<Fingerprint, &PublicKey> =
+            foreign.map(|key| (key.fingerprint(), key)).collect();
+        candidates.retain(|key, _| self.unknown.get(key).is_none_or(|asked| now >= *asked + ASK_AGAIN));
+        candidates.into_values().cloned().collect()
+    }
+
+    /// Something changed in the registries: what was unknown may be known now.
+    pub fn forget_unknown(&mut self) {
+        self.unknown.clear();
+    }
+
+    /// Takes the registries' answer about `candidates`; true when the key files have to be passed over again.
+    pub fn learn(
+        &mut self,
+        candidates: &[PublicKey],
+        known: Result<BTreeSet<Fingerprint>, Fault>,
+        now: Duration,
+    ) -> bool {
+        let known = match known {
+            Ok(known) => known,
+            Err(fault) => {
+                tracing::warn!(action = "fault", "could not ask whose the other lines' keys are: {fault}");
+                return false;
+            }
+        };
+        for key in candidates.iter().map(PublicKey::fingerprint).filter(|key| !known.contains(key)) {
+            self.unknown.insert(key, now);
+        }
+        let before = self.state.governed.len();
+        self.state.governed.extend(known);
+        let learned = self.state.governed.len() > before;
+        if learned {
+            self.saved = None;
+        }
+        learned
+    }
+
+    /// Puts the state on disk, when it is not there as it is. A failure is logged, and tried again at the next call.
+    pub async fn save(&mut self) {
+        if self.saved.is_some() {
+            return;
+        }
+        let bytes = self.state.to_bytes();
+        let store = self.store.clone();
+        match crate::blocking::run(move || store.save_state(&bytes)).await {
+            Ok(()) => self.saved = Some(Moment::now()),
+            Err(error) => tracing::error!(
+                action = "state-not-saved",
+                "the state could not be saved: {error}; access is kept up to date all the same"
+            ),
+        }
+    }
+
+    /// Keeps the status on the box.
+    pub fn show(&self, status: &crate::report::Status) {
+        match serde_json::to_vec_pretty(status) {
+            Ok(bytes) => self.store.save_status(&bytes),
+            Err(error) => tracing::warn!(action = "status-not-saved", "{error}"),
+        }
+    }
+
+    /// The keys that are to be in the file of an account now: granted ones, then those for emergencies.
+    pub fn wanted(&self, account: &AccountName, now: Timestamp) -> Vec<GrantedKey> {
+        let mut keys = self.state.key_set.granted(account, now);
+        let granted: BTreeSet<_> = keys.iter().map(|granted| granted.key.fingerprint()).collect();
+        let emergency = self.break_glass.keys().iter().filter(|key| {
+            let fingerprint = key.key.fingerprint();
+            !granted.contains(&fingerprint) && !self.state.revoked.contains(&fingerprint)
+        });
+        keys.extend(emergency.cloned());
+        keys
+    }
+
+    /// How long until the next key of any account expires.
+    pub fn expires_in(&self, now: Timestamp) -> Option<Duration> {
+        let entries = self.state.key_set.accounts.values().flatten();
+        let expiries = entries.filter_map(|entry| entry.registered.restrictions.expires).filter(|at| *at > now);
+        expiries.min().and_then(|at| at.duration_since(now).try_into().ok())
+    }
+
+    /// The key set in force.
+    pub fn key_set(&self) -> &KeySet {
+        &self.state.key_set
+    }
+
+    /// The state as it would be saved.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The accounts that have a grant, and how their files are kept.
+    pub fn accounts(&self) -> BTreeMap<AccountName, Mode> {
+        self.settings.grants.iter().map(|grant| (grant.account.clone(), grant.mode)).collect()
+    }
+
+    /// Each account's file, as it was at the last pass.
+    pub fn files(&self) -> &BTreeMap<AccountName, FileStatus> {
+        &self.files
+    }
+
+    /// Cuts that wait for their second look.
+    pub fn held(&self) -> &BTreeMap<AccountName, Held> {
+        &self.held
+    }
+
+    /// Parts of the source that failed at the last look.
+    pub fn faults(&self) -> &BTreeMap<Part, Fault> {
+        &self.faults
+    }
+
+    /// What a person should know of the last look.
+    pub fn notices(&self) -> &BTreeSet<Notice> {
+        &self.notices
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+}

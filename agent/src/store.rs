@@ -1,0 +1,182 @@
+//! The agent's own files: state, look-up files, status. All belong to root; none is written in place.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fleetkey_common::error_text::one_line;
+use fleetkey_common::names::AccountName;
+use fleetkey_common::public_key::Fingerprint;
+
+use crate::config::settings::PathSettings;
+use crate::instance::HostIdentity;
+use crate::state::State;
+use crate::write::{open_private_folder, replace_file};
+
+/// The last good key set, root's alone.
+const STATE: &str = "state.json";
+/// What `status` prints, root's alone.
+const STATUS: &str = "status.json";
+/// The folder of the look-up files, one for each account.
+const LOOKUP: &str = "lookup";
+/// The group that sshd's AuthorizedKeysCommand runs as, which may read the look-up files.
+const LOOKUP_GROUP: &str = "fleetkey-keys";
+
+/// The state folder: others may pass through to the look-up folder, and see nothing.
+const STATE_FOLDER_MODE: u32 = 0o711;
+/// The look-up folder and its files, for root and for [`LOOKUP_GROUP`].
+const LOOKUP_FOLDER_MODE: u32 = 0o750;
+const LOOKUP_MODE: u32 = 0o640;
+const PRIVATE_MODE: u32 = 0o600;
+
+/// How the first line of a look-up file begins; the box that it was made for follows, as JSON.
+const LOOKUP_HEADER: &str = "# fleetkey-lookup 1 ";
+
+/// Where the agent's own files are.
+#[derive(Debug, Clone)]
+pub struct Store {
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Store {
+    /// The files in these folders, which are made when they are missing.
+    pub fn new(paths: &PathSettings) -> Self {
+        Self { state: paths.state.clone(), runtime: paths.runtime.clone() }
+    }
+
+    /// The state of this box, if there is one that can be read; what is wrong with another is logged.
+    pub fn load_state(&self, host: &HostIdentity) -> Option<State> {
+        let path = self.state.join(STATE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::error!(action = "state-not-read", "{}: {error}; starting without a last good key set", path.display());
+                return None;
+            }
+        };
+        State::parse(&bytes, host)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    action = "state-dropped",
+                    "{}: {}; starting without a last good key set",
+                    path.display(),
+                    one_line(error)
+                );
+            })
+            .ok()
+    }
+
+    /// Puts the state in place.
+    pub fn save_state(&self, bytes: &[u8]) -> io::Result<()> {
+        let folder = folder(&self.state, STATE_FOLDER_MODE)?;
+        replace(&folder, STATE, bytes, PRIVATE_MODE)
+    }
+
+    /// Puts the status in place. A failure is logged: the status never stands in the way of the work.
+    pub fn save_status(&self, bytes: &[u8]) {
+        let saved = folder(&self.runtime, 0o755).and_then(|at| replace(&at, STATUS, bytes, PRIVATE_MODE));
+        if let Err(error) = saved {
+            tracing::warn!(action = "status-not-saved", "{}: {error}", self.runtime.join(STATUS).display());
+        }
+    }
+
+    /// The status that the running agent last left.
+    pub fn load_status(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.runtime.join(STATUS))
+    }
+
+    /// Keeps an account's lines for `authorized-keys`, each behind its key's fingerprint. A failure is logged.
+    pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[(Fingerprint, &str)]) {
+        let mut text = format!("{LOOKUP_HEADER}{}\n", serde_json::to_string(host).unwrap_or_default());
+        for (fingerprint, line) in lines {
+            text.push_str(&format!("{fingerprint} {line}\n"));
+        }
+        let path = self.lookup_path(account);
+        if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
+            return;
+        }
+        if let Err(error) = self.replace_lookup(account, text.as_bytes()) {
+            tracing::error!(action = "lookup-not-saved", %account, "{}: {error}", path.display());
+        }
+    }
+
+    fn replace_lookup(&self, account: &AccountName, bytes: &[u8]) -> io::Result<()> {
+        folder(&self.state, STATE_FOLDER_MODE)?;
+        let folder = folder(&self.state.join(LOOKUP), LOOKUP_FOLDER_MODE)?;
+        let group = nix::unistd::Group::from_name(LOOKUP_GROUP).ok().flatten().map(|group| group.gid);
+        replace(&folder, account.as_str(), bytes, LOOKUP_MODE)?;
+        if let Some(group) = group {
+            nix::unistd::fchown(&folder, None, Some(group))?;
+            let name = std::path::Path::new(account.as_str());
+            nix::unistd::fchownat(&folder, name, None, Some(group), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away the look-up file of an account without a grant.
+    pub fn remove_lookup(&self, account: &AccountName) {
+        let path = self.lookup_path(account);
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::error!(action = "lookup-not-saved", %account, "{}: {error}", path.display());
+        }
+    }
+
+    fn lookup_path(&self, account: &AccountName) -> PathBuf {
+        self.state.join(LOOKUP).join(account.as_str())
+    }
+
+    /// The lines of an account that let in `wanted`, or all of them. Nothing for an account that is not managed, and
+    /// nothing when the files came from another box.
+    pub fn look_up(
+        &self,
+        account: &AccountName,
+        wanted: Option<Fingerprint>,
+        host: &HostIdentity,
+    ) -> io::Result<Vec<u8>> {
+        let mut text = Vec::new();
+        match File::open(self.lookup_path(account)) {
+            Ok(mut file) => file.read_to_end(&mut text)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut lines = text.split_inclusive(|&byte| byte == b'\n');
+        let made_for = lines.next().and_then(|header| header.strip_prefix(LOOKUP_HEADER.as_bytes()));
+        let made_for: Option<HostIdentity> = made_for.and_then(|json| serde_json::from_slice(json).ok());
+        if !made_for.is_some_and(|made_for| made_for.same_host(host)) {
+            return Err(io::Error::other("the look-up file was made for another box"));
+        }
+        let wanted = wanted.map(|fingerprint| format!("{fingerprint} ").into_bytes());
+        let mut found = Vec::new();
+        for line in lines {
+            let Some(gap) = line.iter().position(|&byte| byte == b' ') else { continue };
+            if wanted.as_ref().is_none_or(|wanted| line.starts_with(wanted)) {
+                found.extend_from_slice(&line[gap + 1..]);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Opens a folder of the agent's own, which is made when it is missing.
+fn folder(path: &Path, mode: u32) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    let folder = File::from(open_private_folder(path).map_err(io::Error::other)?);
+    if folder.metadata()?.permissions().mode() & 0o7777 != mode {
+        folder.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(folder)
+}
+
+fn replace(folder: &File, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace_file(folder.as_fd(), OsStr::new(name), bytes, mode).map(|_| ()).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! One builder for AWS clients, in two ways: for the agent, where nothing comes from the environment, and for an
+//! operator, where everything does.
+//!
+//! [`for_agent`] must never let an environment variable, a home directory or a proxy setting choose an endpoint, a
+//! path or an authority. It is told everything.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_config::identity::IdentityCache;
+use aws_config::imds;
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_async::rt::sleep::TokioSleep;
+use aws_smithy_http_client::tls::TlsContext;
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use thiserror::Error;
+
+mod credentials_file;
+mod error_text;
+mod trust;
+
+pub use credentials_file::{CredentialsFile, CredentialsFileError};
+pub use error_text::{error_text, is_no_such_entity, is_no_such_key, is_throttled};
+pub use trust::TrustError;
+
+/// Time to open a connection, TLS not counted.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time from the last byte of a request to the first of its answer.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for one attempt at a call.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a call with all its attempts and the waits between them. A body that is streamed is not counted.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_secs(25);
+/// Attempts at a call, the first included.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// The longest wait between two attempts.
+pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How long SQS may hold a long poll open: its own limit.
+/// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html>
+pub const LONG_POLL: Duration = Duration::from_secs(20);
+/// Idle connections kept per host, and for how long: enough for the next look of a box that polls each minute.
+const IDLE_CONNECTIONS: usize = 4;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+/// The metadata service is on the same machine: what does not answer soon is not there.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
+const METADATA_OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The one variable that the SDK obeys whatever it is told: a file of partitions, which name the hosts of endpoints.
+const PARTITION_VARIABLE: &str = "SMITHY_CLIENT_SDK_CUSTOM_PARTITION";
+
+/// Pinned, so that a new SDK changes no default unseen.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+/// All that [`for_agent`] goes by.
+#[derive(Debug, Clone)]
+pub struct AgentAccess {
+    /// The region of all clients.
+    pub region: String,
+    /// One endpoint for all services, for tests and private clouds; `None`: those of AWS.
+    pub endpoint_url: Option<String>,
+    /// PEM certificates to trust in place of the system's.
+    pub ca_bundle: Option<PathBuf>,
+    /// Where credentials come from.
+    pub credentials: AgentCredentials,
+}
+
+/// Where the agent's credentials come from.
+#[derive(Debug, Clone)]
+pub enum AgentCredentials {
+    /// The instance profile, by the metadata service at this URL, version 2 alone.
+    Instance {
+        /// `http://169.254.169.254` in EC2.
+        metadata_url: String,
+    },
+    /// A file as [`CredentialsFile`] reads it.
+    File(PathBuf),
+}
+
+/// Why no client could be made.
+#[derive(Debug, Error)]
+pub enum AwsError {
+    /// The environment would choose where requests go.
+    #[error("the environment variable {0} would change AWS endpoints; unset it, and use endpoint_url if that is meant")]
+    Environment(&'static str),
+    /// The certificates to trust are not to be had.
+    #[error("cannot set up TLS")]
+    Trust(#[from] TrustError),
+    /// The URL of the metadata service is not one.
+    #[error("{url:?} is not the URL of a metadata service; give one such as http://169.254.169.254")]
+    MetadataUrl {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// The configuration of all of the agent's clients; made once, so that they share connections.
+///
+/// Credentials are not fetched here but by the first call. A credentials file is looked at then, too.
+pub async fn for_agent(access: &AgentAccess) -> Result<SdkConfig, AwsError> {
+    if std::env::var_os(PARTITION_VARIABLE).is_some() {
+        return Err(AwsError::Environment(PARTITION_VARIABLE));
+    }
+    let plain_http = access.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
+    let http_client = http_client(trust::tls_context(access.ca_bundle.clone(), plain_http).await?);
+    let credentials = match &access.credentials {
+        AgentCredentials::Instance { metadata_url } => {
+            SharedCredentialsProvider::new(instance_credentials(metadata_url, &http_client)?)
+        }
+        AgentCredentials::File(path) => SharedCredentialsProvider::new(CredentialsFile::new(path.clone())),
+    };
+    let mut config = SdkConfig::builder()
+        .behavior_version(behavior())
+        .region(Region::new(access.region.clone()))
+        .credentials_provider(credentials)
+        .identity_cache(IdentityCache::lazy().load_timeout(METADATA_OPERATION_TIMEOUT).build())
+        .http_client(http_client)
+        .sleep_impl(TokioSleep::new())
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_max_backoff(MAX_BACKOFF))
+        .timeout_config(timeouts(READ_TIMEOUT, ATTEMPT_TIMEOUT, OPERATION_TIMEOUT))
+        .stalled_stream_protection(StalledStreamProtectionConfig::enabled().grace_period(ATTEMPT_TIMEOUT).build());
+    config.set_endpoint_url(access.endpoint_url.clone());
+    Ok(config.build())
+}
+
+/// The same, for a client that holds long polls of up to [`LONG_POLL`] open: SQS.
+#[must_use]
+pub fn for_long_polls(config: &SdkConfig) -> SdkConfig {
+    let attempt = LONG_POLL + READ_TIMEOUT;
+    config.to_builder().timeout_config(timeouts(attempt, attempt, attempt + OPERATION_TIMEOUT)).build()
+}
+
+/// The configuration of an operator's clients: environment, `~/.aws/config` and the rest of the chain that every AWS
+/// tool goes by, `AWS_ENDPOINT_URL` included.
+pub async fn for_operator(region: Option<&str>, profile: Option<&str>) -> SdkConfig {
+    let mut loader = aws_config::defaults(behavior())
+        .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build());
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = profile {
+        loader = loader.profile_name(profile);
+    }
+    loader.load().await
+}
+
+/// An S3 client. Where an endpoint is given, the bucket stands in the path: such an endpoint has no host per bucket.
+pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let path_style = config.endpoint_url().is_some();
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(path_style).build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// An S3 client for the region where this bucket is, which need not be that of `config`: one bucket serves all regions.
+///
+/// Asks S3, which names the region also to those whom it refuses. When nothing comes back, the bucket is taken to be in
+/// the region of `config`; if it is not, calls fail with `PermanentRedirect`, and this is to be called again.
+pub async fn s3_of_bucket(config: &SdkConfig, bucket: &str) -> aws_sdk_s3::Client {
+    const REGION_HEADER: &str = "x-amz-bucket-region";
+    let client = s3(config);
+    if config.endpoint_url().is_some() {
+        return client;
+    }
+    let region = match client.head_bucket().bucket(bucket).send().await {
+        Ok(answer) => answer.bucket_region,
+        Err(error) => error.raw_response().and_then(|answer| answer.headers().get(REGION_HEADER)).map(str::to_owned),
+    };
+    match region.map(Region::new) {
+        Some(region) if config.region() != Some(&region) => s3(&config.to_builder().region(region).build()),
+        _ => client,
+    }
+}
+
+/// IMDSv2 at one URL, by the SDK's provider: it serves the last credentials on when the service fails for a while.
+///
+/// The SDK lets `AWS_EC2_METADATA_DISABLED` turn this off. That denies, and leads nowhere else.
+fn instance_credentials(url: &str, http_client: &SharedHttpClient) -> Result<ImdsCredentialsProvider, AwsError> {
+    let provider = ProviderConfig::empty()
+        .with_http_client(http_client.clone())
+        .with_sleep_impl(TokioSleep::new())
+        .with_behavior_version(Some(behavior()));
+    let client = imds::Client::builder()
+        .configure(&provider)
+        .connect_timeout(METADATA_TIMEOUT)
+        .read_timeout(METADATA_TIMEOUT)
+        .operation_attempt_timeout(METADATA_TIMEOUT)
+        .operation_timeout(METADATA_OPERATION_TIMEOUT)
+        .endpoint(url)
+        .map_err(|source| AwsError::MetadataUrl { url: url.to_owned(), source })?
+        .build();
+    Ok(ImdsCredentialsProvider::builder().configure(&provider).imds_client(client).build())
+}
+
+/// One pool of connections for all clients that share timeouts. It goes through no proxy.
+fn http_client(context: TlsContext) -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
+        .tls_context(context)
+        .build_https()
+}
+
+fn timeouts(read: Duration, attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(read)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_smithy_runtime_api::client::http::{
+        HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+    };
+    use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    /// An S3 whose every bucket is in Ireland.
+    #[derive(Debug)]
+    struct Ireland;
+
+    impl HttpConnector for Ireland {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let mut answer = HttpResponse::new(301.try_into().unwrap(), SdkBody::empty());
+            answer.headers_mut().insert("x-amz-bucket-region", "eu-west-1");
+            HttpConnectorFuture::ready(Ok(answer))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_in_another_region_is_asked_for_there() {
+        let config = SdkConfig::builder()
+            .behavior_version(behavior())
+            .region(Region::new("us-west-2"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")))
+            .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Ireland)))
+            .sleep_impl(TokioSleep::new())
+            .build();
+        let client = s3_of_bucket(&config, "bucket").await;
+        assert_eq!(client.config().region(), Some(&Region::new("eu-west-1")));
+    }
+
+    #[tokio::test]
+    async fn t10_the_agents_configuration_is_what_it_was_told_and_nothing_else() {
+        let access = AgentAccess {
+            region: "us-west-2".to_owned(),
+            endpoint_url: Some("http://127.0.0.1:1".to_owned()),
+            ca_bundle: None,
+            credentials: AgentCredentials::Instance { metadata_url: "http://127.0.0.1:1".to_owned() },
+        };
+        let config = for_agent(&access).await.unwrap();
+        assert!(config.service_config().is_none(), "no per-service endpoint is looked up in the environment");
+        assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:1"));
+        assert_eq!(config.timeout_config().unwrap().read_timeout(), Some(READ_TIMEOUT));
+        let polling = for_long_polls(&config);
+        assert!(polling.timeout_config().unwrap().read_timeout().unwrap() > LONG_POLL);
+        assert_eq!(polling.region(), config.region());
+    }
+
+    #[tokio::test]
+    async fn a_metadata_url_that_is_none_is_refused_by_name() {
+        let access = AgentAccess {
+            region: "us-west-2".to_owned(),
+            endpoint_url: Some("http://127.0.0.1:1".to_owned()),
+            ca_bundle: None,
+            credentials: AgentCredentials::Instance { metadata_url: "not a url".to_owned() },
+        };
+        let error = for_agent(&access).await.unwrap_err();
+        assert!(error.to_string().contains("\"not a url\""), "{error}");
+    }
+}

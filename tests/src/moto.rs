@@ -1,0 +1,127 @@
+//! The AWS API, played by the moto server.
+//!
+//! It runs as a process that ends with this one. Ordinary tests share one, each in an AWS account of its own; a test
+//! that needs enforcement of IAM policies or an outage starts its own.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use sha2::{Digest as _, Sha256};
+
+use crate::log::Log;
+use crate::process::{Kept, bound};
+use crate::scratch::cache;
+
+/// The packages of the virtual environment; its hash names the environment's folder, as in `tests/prepare`.
+const REQUIREMENTS: &[u8] = include_bytes!("../requirements.txt");
+
+/// How long a start may take on a busy machine; on an idle one it takes a second or two.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A running moto server, gone when dropped.
+#[derive(Debug)]
+pub struct Moto {
+    process: Kept,
+    log: Log,
+    address: SocketAddr,
+}
+
+impl Moto {
+    /// Starts a server on a free loopback port and waits until it listens.
+    pub fn start() -> Result<Self> {
+        let program = environment()?.join("bin").join("moto_server");
+        ensure!(program.is_file(), "{} is missing; run tests/prepare", program.display());
+        let log = Log::new()?;
+        let mut command = bound(program);
+        // The server picks the port itself, so that no two can pick the same.
+        command.args(["--host", "127.0.0.1", "--port", "0"]).env_clear().env("PYTHONUNBUFFERED", "1");
+        command.env("PATH", "/usr/bin:/bin").stdout(log.writer()?).stderr(log.writer()?);
+        command.stdin(std::process::Stdio::null());
+        let process = Kept::start("moto_server", command)?;
+        let line = log.wait_for("moto_server listens", START_DEADLINE, |line| line.contains("Running on http://"))?;
+        let (_, address) = line.split_once("http://").context("the line was matched by this")?;
+        let address = address.trim().parse().with_context(|| format!("moto_server says {line:?}"))?;
+        Ok(Self { process, log, address })
+    }
+
+    /// The one server of this process, for tests that keep to an account of their own.
+    ///
+    /// It is never dropped, as statics are not; the kernel ends it with this process.
+    pub fn shared() -> Result<&'static Self> {
+        static SHARED: OnceLock<Result<Moto, String>> = OnceLock::new();
+        let shared = SHARED.get_or_init(|| Self::start().map_err(|error| format!("{error:#}")));
+        shared.as_ref().map_err(|error| anyhow!("{error}"))
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The endpoint to give to an AWS client.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// What the server wrote: a line for each request, and tracebacks of its own faults.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Forgets everything, in all accounts. Not for the shared server.
+    pub fn reset(&self) -> Result<()> {
+        self.post("/moto-api/reset", "")
+    }
+
+    /// From now on, after `free_calls` more, checks signatures and IAM policies. Not for the shared server.
+    /// <https://docs.getmoto.org/en/latest/docs/iam.html>
+    pub fn enforce_iam(&self, free_calls: u32) -> Result<()> {
+        self.post("/moto-api/reset-auth", &free_calls.to_string())
+    }
+
+    fn post(&self, path: &str, body: &str) -> Result<()> {
+        let mut stream = TcpStream::connect(self.address).context("moto_server is gone")?;
+        let head = format!("POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close", self.address);
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response)?;
+        ensure!(response.starts_with("HTTP/1.1 200"), "moto_server answers POST {path} with {response}");
+        Ok(())
+    }
+}
+
+/// The virtual environment that `tests/prepare` made: `$FLEETKEY_TEST_VENV`, or in the cache by the hash of its packages.
+fn environment() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("FLEETKEY_TEST_VENV") {
+        return Ok(PathBuf::from(folder));
+    }
+    // What `sha256sum` prints, cut as `tests/prepare` cuts it.
+    let hash = hex::encode(Sha256::digest(REQUIREMENTS));
+    Ok(cache()?.join(format!("venv-{}", &hash[..16])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_answers_resets_and_is_gone_when_dropped() -> Result<()> {
+        let moto = Moto::start()?;
+        moto.reset()?;
+        moto.enforce_iam(10)?;
+        let (address, pid) = (moto.address(), moto.pid());
+        drop(moto);
+        assert!(TcpStream::connect(address).is_err());
+        assert!(!crate::process::runs(pid));
+        Ok(())
+    }
+}

@@ -1,0 +1,244 @@
+//! A proxy between a program and the AWS API: it counts the calls, and spoils the answers when told to.
+//!
+//! It forwards requests as they are, so that signatures stay good, and never makes an answer up unless told to.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use crate::http::{Message, read_request, read_response};
+use crate::server::Server;
+use crate::tls::TestCa;
+
+mod call;
+mod fault;
+
+pub use call::{Call, count};
+pub use fault::Fault;
+
+/// What the proxy was told to do.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    /// By `*`, service, or `service:Action`; the narrowest counts.
+    faults: BTreeMap<String, Fault>,
+    /// Whether there is no listener, so that connections are refused.
+    refusing: bool,
+}
+
+impl Rules {
+    fn fault_for(&self, call: &Call) -> Option<Fault> {
+        let narrow = format!("{}:{}", call.service, call.action);
+        [narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
+    }
+}
+
+/// A running proxy, gone when dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    // Dropped first: its tasks use the other ends of the channels.
+    server: Server,
+    scheme: &'static str,
+    rules: watch::Sender<Rules>,
+    calls: mpsc::Receiver<Call>,
+}
+
+impl Proxy {
+    /// A proxy to the plain HTTP server at `upstream`, on a free loopback port.
+    pub fn start(upstream: SocketAddr) -> Result<Self> {
+        Self::start_with(upstream, None)
+    }
+
+    /// The same behind TLS, with a certificate for `localhost` by `ca`.
+    pub fn start_tls(upstream: SocketAddr, ca: &TestCa) -> Result<Self> {
+        Self::start_with(upstream, Some(ca.acceptor()?))
+    }
+
+    fn start_with(upstream: SocketAddr, tls: Option<TlsAcceptor>) -> Result<Self> {
+        let (rules, told) = watch::channel(Rules::default());
+        let (report, calls) = mpsc::channel();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let line = Line { upstream, tls, rules: told, report };
+        let server =
+            Server::start("aws-proxy", move |listener| accept(listener, line)).context("cannot start a proxy")?;
+        Ok(Self { server, scheme, rules, calls })
+    }
+
+    /// The endpoint to give to an AWS client: `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
+    pub fn endpoint(&self) -> String {
+        let address = self.server.address();
+        match self.scheme {
+            "https" => format!("https://localhost:{}", address.port()),
+            _ => format!("http://{address}"),
+        }
+    }
+
+    /// From now on, spoils every call to `target`: `*`, a service by its signing name (`s3`, `iam`, `ec2`, `sns`,
+    /// `sqs`), or one action of it (`s3:GetObject`). The narrowest rule counts.
+    pub fn spoil(&self, target: &str, fault: Fault) {
+        self.rules.send_modify(|rules| {
+            rules.faults.insert(target.to_owned(), fault);
+        });
+    }
+
+    /// From now on, no connection is taken, and those that are open are cut.
+    pub fn refuse(&self) {
+        self.rules.send_modify(|rules| rules.refusing = true);
+    }
+
+    /// From now on, everything is forwarded again; calls that hang are cut.
+    pub fn heal(&self) {
+        self.rules.send_modify(|rules| *rules = Rules::default());
+    }
+
+    /// The calls that ended since this was last asked, in that order.
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.calls.try_iter().collect()
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Line {
+    upstream: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    rules: watch::Receiver<Rules>,
+    report: mpsc::Sender<Call>,
+}
+
+/// Takes connections, except while told to refuse them: then there is no listener at all.
+async fn accept(listener: std::net::TcpListener, mut line: Line) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    let mut listener = Some(TcpListener::from_std(listener)?);
+    loop {
+        if line.rules.borrow_and_update().refusing {
+            listener = None;
+        } else if listener.is_none() {
+            listener = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).await?);
+        }
+        let connection = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            told = line.rules.changed() => {
+                if told.is_err() {
+                    return Ok(());
+                }
+            }
+            accepted = connection => {
+                let (stream, _) = accepted?;
+                tokio::spawn(connected(stream, line.clone()));
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end; a broken one concerns nobody else.
+async fn connected(stream: TcpStream, line: Line) {
+    if stream.set_nodelay(true).is_err() {
+        return;
+    }
+    let mut rules = line.rules.clone();
+    let serving = async {
+        match &line.tls {
+            None => serve(stream, &line).await,
+            Some(tls) => match tls.accept(stream).await {
+                Ok(stream) => serve(stream, &line).await,
+                Err(error) => Err(error),
+            },
+        }
+    };
+    tokio::select! {
+        // The client sees the connection close, and its own error is the one that a test looks at.
+        _ = serving => {}
+        _ = rules.wait_for(|rules| rules.refusing) => {}
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, line: &Line) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    while let Some(request) = read_request(&mut stream).await? {
+        let start = Instant::now();
+        let mut call = call::classify(&request);
+        let fault = line.rules.borrow().fault_for(&call);
+        let answer = answer(request, &call, fault, line).await;
+        call.took = start.elapsed();
+        call.status = answer.as_ref().ok().and_then(|answer| answer.status);
+        let _ = line.report.send(call);
+        let answer = answer?;
+        stream.write_all(&answer.bytes).await?;
+        stream.flush().await?;
+        if answer.close {
+            stream.shutdown().await?;
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What goes back to the client.
+struct Answer {
+    status: Option<u16>,
+    bytes: Vec<u8>,
+    close: bool,
+}
+
+async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line) -> io::Result<Answer> {
+    let whole = |message: Message| Answer { status: message.status(), bytes: message.bytes(), close: false };
+    match fault {
+        None => Ok(whole(forward(request, line.upstream).await?)),
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            Ok(whole(forward(request, line.upstream).await?))
+        }
+        Some(Fault::Throttle) => Ok(whole(fault::throttled(&call.service))),
+        Some(Fault::ServerError) => Ok(whole(fault::server_error(&call.service))),
+        Some(Fault::Garbage) => Ok(whole(fault::garbage())),
+        Some(Fault::HalfBody) => {
+            let message = forward(request, line.upstream).await?;
+            let mut bytes = message.head();
+            bytes.extend_from_slice(&message.body[..message.body.len() / 2]);
+            if message.body.is_empty() {
+                bytes.truncate(bytes.len() / 2);
+            }
+            Ok(Answer { status: message.status(), bytes, close: true })
+        }
+        Some(Fault::Close) => Ok(Answer { status: None, bytes: Vec::new(), close: true }),
+        Some(Fault::Hang) => {
+            // Until another rule holds for this call; then the connection is cut, as by a server that restarts.
+            let healed = |rules: &Rules| rules.fault_for(call) != Some(Fault::Hang);
+            let _ = line.rules.clone().wait_for(healed).await;
+            Ok(Answer { status: None, bytes: Vec::new(), close: true })
+        }
+    }
+}
+
+/// One request over one connection of its own: the moto server closes after each answer anyway.
+async fn forward(mut request: Message, upstream: SocketAddr) -> io::Result<Message> {
+    let method = request.method().to_owned();
+    request.for_connection("close");
+    let stream = TcpStream::connect(upstream).await?;
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    stream.write_all(&request.bytes()).await?;
+    let mut response = read_response(&mut stream, &method).await?;
+    response.for_connection("keep-alive");
+    Ok(response)
+}
+
+/// A delay as a fault, to play a far-away service.
+impl From<Duration> for Fault {
+    fn from(time: Duration) -> Self {
+        Fault::Delay(time)
+    }
+}
