@@ -40,16 +40,15 @@ impl Refusal {
     }
 }
 
-/// The hints of every refusal among an error and its causes.
+/// The hints of the refusal that an error is or was given as its context.
 pub(crate) fn hints(error: &anyhow::Error) -> Vec<&str> {
-    let refusals = error.chain().filter_map(|cause| cause.downcast_ref::<Refusal>());
-    refusals.flat_map(|refusal| refusal.hints.iter().map(String::as_str)).collect()
+    let refusal = error.downcast_ref::<Refusal>();
+    refusal.into_iter().flat_map(|refusal| refusal.hints.iter().map(String::as_str)).collect()
 }
 
-/// The exit code of an error: that of the first refusal among its causes, else 1.
+/// The exit code of an error: that of its refusal, else 1.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    let code = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>()).map_or(FAILED, |refusal| refusal.code);
-    ExitCode::from(code)
+    ExitCode::from(error.downcast_ref::<Refusal>().map_or(FAILED, |refusal| refusal.code))
 }
 
 #[cfg(test)]
@@ -59,11 +58,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hints_and_exit_code_are_found_under_context() {
-        let refused: Result<(), Refusal> = Err(Refusal::usage("no").hint("say yes").hint("or --force"));
-        let error = refused.context("while asking").unwrap_err();
-        assert_eq!(hints(&error), ["say yes", "or --force"]);
-        assert_eq!(exit_code(&error), ExitCode::from(2));
+    fn hints_and_exit_code_are_found_whether_the_refusal_is_the_cause_or_the_context() {
+        let refusal = || Refusal::usage("no").hint("say yes").hint("or --force");
+        let cause = Err::<(), _>(refusal()).context("while asking").unwrap_err();
+        let context = anyhow::anyhow!("the network is down").context(refusal());
+        for error in [cause, context, refusal().into()] {
+            assert_eq!(hints(&error), ["say yes", "or --force"]);
+            assert_eq!(exit_code(&error), ExitCode::from(2));
+        }
         assert_eq!(exit_code(&anyhow::anyhow!("other")), ExitCode::from(1));
     }
 }

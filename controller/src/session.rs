@@ -1,11 +1,9 @@
 //! The world of one command: who calls, which region, the clients and the bucket. Opened once, then only used.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
-use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use fleetkey_common::aws::for_operator;
 use fleetkey_common::bucket::default_bucket;
+use fleetkey_common::message::{self, Message};
 
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::{self, Caller};
@@ -13,13 +11,6 @@ use crate::aws::{CallError, hint};
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
-
-/// How long a connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long one attempt at a call may take.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a call may take with all its attempts.
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What a verb works with.
 #[derive(Debug, Clone)]
@@ -41,7 +32,7 @@ pub(crate) struct Session {
 impl Session {
     /// Finds out region, caller and bucket. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: &Printer) -> anyhow::Result<Self> {
-        let config = load(settings.region.clone()).await;
+        let config = for_operator(settings.region.as_deref(), None).await;
         let region = config.region().map(ToString::to_string).ok_or_else(|| {
             Refusal::usage("no AWS region is known")
                 .hint("give --region, or set AWS_REGION, FLEETKEY_ZONE or the region of the AWS profile")
@@ -93,25 +84,12 @@ impl Session {
 
     /// Tells the agents of the region to look.
     pub(crate) async fn hint(&self) -> Result<(), CallError> {
-        let body = fleetkey_common::message::encode();
+        let body = message::encode(Message::KeysChanged);
         hint::publish(&self.sns, &self.caller, &self.region, &self.topic, &body).await
     }
 
     /// The topic's name.
     pub(crate) fn topic(&self) -> &str {
         &self.topic
-    }
-}
-
-async fn load(region: Option<String>) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(CALL_TIMEOUT)
-        .build();
-    let loader = aws_config::defaults(BehaviorVersion::v2026_01_12()).timeout_config(timeouts);
-    match region {
-        Some(region) => loader.region(Region::new(region)).load().await,
-        None => loader.load().await,
     }
 }

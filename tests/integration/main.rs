@@ -1,5 +1,6 @@
 //! Integration tests: the real programs against real parts. One module for each concern.
 
+mod controller;
 mod hostile_write;
 mod registries;
 mod harness;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Region;
+use aws_sdk_s3::operation::head_bucket::HeadBucketError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 
@@ -57,26 +58,22 @@ impl Bucket {
             exists,
         };
         let here = bucket(region, true);
-        let Err(error) = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone()).send().await
-        else {
+        let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
+        let Err(error) = head.send().await else {
             return Ok(here);
         };
-        if error.as_service_error().is_some_and(aws_sdk_s3::operation::head_bucket::HeadBucketError::is_not_found) {
+        if error.as_service_error().is_some_and(HeadBucketError::is_not_found) {
             return Ok(bucket(region, false));
         }
-        let answer = error.raw_response();
-        let elsewhere = answer.and_then(|answer| answer.headers().get("x-amz-bucket-region"));
-        match elsewhere.filter(|elsewhere| *elsewhere != region) {
-            Some(elsewhere) => Ok(bucket(elsewhere, true)),
-            None => {
-                // HEAD has no body, so S3 cannot say more than the status.
-                let mut failure = CallError::new(format!("s3 HeadBucket {name}"), &error);
-                if answer.is_some_and(|answer| answer.status().as_u16() == 403) {
-                    failure.code = Some("AccessDenied".to_owned());
-                    failure.cause = "no access to it, or it belongs to another account".to_owned();
-                }
-                Err(failure)
-            }
+        // S3 names the region also to those whom it refuses.
+        let Some(answer) = error.raw_response() else {
+            return Err(CallError::new(format!("s3 HeadBucket {name}"), &error));
+        };
+        match (answer.headers().get("x-amz-bucket-region"), answer.status().as_u16()) {
+            (Some(elsewhere), _) if elsewhere != region => Ok(bucket(elsewhere, true)),
+            // A policy that allows listing by prefix alone forbids this call and none of those that follow.
+            (_, 403) => Ok(here),
+            _ => Err(CallError::new(format!("s3 HeadBucket {name}"), &error)),
         }
     }
 
@@ -173,8 +170,5 @@ impl Bucket {
 }
 
 fn client(config: &SdkConfig, region: &str) -> Client {
-    let builder = aws_sdk_s3::config::Builder::from(config).region(Region::new(region.to_owned()));
-    // Stand-ins for S3 behind one address know no bucket by its host name.
-    let by_path = config.endpoint_url().is_some() || std::env::var_os("AWS_ENDPOINT_URL_S3").is_some();
-    Client::from_conf(builder.force_path_style(by_path).build())
+    fleetkey_common::aws::s3(&config.to_builder().region(Region::new(region.to_owned())).build())
 }

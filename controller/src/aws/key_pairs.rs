@@ -90,10 +90,10 @@ pub(crate) async fn tag(
     Ok(())
 }
 
-/// Deletes a key pair by its id, so that one made anew under the name meanwhile is left alone. Gone already: done.
+/// Deletes a key pair by its name, by which policies allow it. Gone already: done.
 pub(crate) async fn delete(client: &Client, pair: &KeyPair) -> Result<(), CallError> {
-    let answer = client.delete_key_pair().key_pair_id(&pair.id).send().await;
-    match answer.map_err(failed(format!("ec2 DeleteKeyPair {} ({})", pair.name, pair.id))) {
+    let answer = client.delete_key_pair().key_name(&pair.name).send().await;
+    match answer.map_err(failed(format!("ec2 DeleteKeyPair {}", pair.name))) {
         Err(error) if error.code.as_deref() != Some("InvalidKeyPair.NotFound") => Err(error),
         _ => Ok(()),
     }

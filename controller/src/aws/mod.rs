@@ -1,8 +1,9 @@
 //! What the controller does to AWS: a thing done is a file here. No policy: callers decide what to do and in which
 //! order.
 
-use aws_smithy_types::error::display::DisplayErrorContext;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use fleetkey_common::aws::error_text;
 use thiserror::Error;
 
 pub(crate) mod bucket;
@@ -25,16 +26,11 @@ pub(crate) struct CallError {
 
 impl CallError {
     /// Keeps what an SDK error says.
-    pub(crate) fn new<E>(action: impl Into<String>, error: &E) -> Self
+    pub(crate) fn new<E>(action: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Self
     where
-        E: std::error::Error + ProvideErrorMetadata,
+        E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        let cause = match (error.code(), error.message()) {
-            (Some(code), Some(message)) => format!("{code}: {message}"),
-            (Some(code), None) => code.to_owned(),
-            (None, _) => DisplayErrorContext(error).to_string(),
-        };
-        Self { action: action.into(), cause, code: error.code().map(str::to_owned) }
+        Self { action: action.into(), cause: error_text(error), code: error.code().map(str::to_owned) }
     }
 
     /// An answer that arrived and cannot be used.
@@ -50,9 +46,9 @@ impl CallError {
 }
 
 /// Turns an SDK error into a [`CallError`]: `.map_err(failed("s3 PutObject ..."))`.
-pub(crate) fn failed<E>(action: impl Into<String>) -> impl FnOnce(E) -> CallError
+pub(crate) fn failed<E>(action: impl Into<String>) -> impl FnOnce(SdkError<E, HttpResponse>) -> CallError
 where
-    E: std::error::Error + ProvideErrorMetadata,
+    E: std::error::Error + ProvideErrorMetadata + 'static,
 {
     move |error| CallError::new(action, &error)
 }

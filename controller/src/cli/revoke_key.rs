@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use fleetkey_common::names::PersonName;
 use fleetkey_common::public_key::{Ec2Fingerprint, Fingerprint};
 use jiff::Timestamp;
@@ -27,7 +27,7 @@ const MAX_WHY: usize = 500;
 /// EC2 key pairs of one region, and from the IAM users who hold it. It cannot be registered again. What fails is
 /// tried again by the same command.
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["fingerprint", "person"])]
+#[command(group(ArgGroup::new("which").required(true).args(["fingerprint", "person"])))]
 pub(super) struct RevokeKey {
     /// The key: SHA256:... as ssh-keygen -l prints it, 64 hex digits, or an EC2 fingerprint with colons
     #[arg(value_parser = parse_fingerprint)]
