@@ -48,11 +48,7 @@ mod tests {
     use super::*;
 
     fn moment(wall: &str, boot_id: &str, seconds: u64) -> Moment {
-        Moment {
-            wall: wall.parse().unwrap(),
-            boot_id: boot_id.to_owned(),
-            since_boot: Duration::from_secs(seconds),
-        }
+        Moment { wall: wall.parse().unwrap(), boot_id: boot_id.to_owned(), since_boot: Duration::from_secs(seconds) }
     }
 
     #[test]

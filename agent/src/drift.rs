@@ -80,7 +80,12 @@ impl Drift {
             }
         });
         let watcher = watcher
-            .inspect_err(|error| tracing::error!(action = "no-watch", "files cannot be watched: {error}; changes by others are found at the next poll"))
+            .inspect_err(|error| {
+                tracing::error!(
+                    action = "no-watch",
+                    "files cannot be watched: {error}; changes by others are found at the next poll"
+                )
+            })
             .ok();
         Self { watcher, watches: BTreeMap::new(), hints }
     }
@@ -163,11 +168,14 @@ fn tell(hints: &Hints, event: &Event) {
         EventKind::Access(AccessKind::Close(mode)) => mode == AccessMode::Write,
         _ => event.need_rescan(),
     };
+    let in_a_home = |path: &PathBuf| path.starts_with(DESCRIPTORS);
     if !changes || (!event.paths.is_empty() && event.paths.iter().all(|path| is_idle_talk(path))) {
         return;
     }
     hints.files.notify_one();
-    hints.source.notify_one();
+    if event.paths.is_empty() || !event.paths.iter().all(in_a_home) {
+        hints.source.notify_one();
+    }
 }
 
 /// Whether a path in a home is none of the agent's business: homes are busy places.
@@ -183,30 +191,31 @@ mod tests {
 
     use super::*;
 
-    fn matters(kind: EventKind, path: &str) -> bool {
+    /// Whether the loop is told that key files, and that the source, may have changed.
+    fn told(kind: EventKind, path: &str) -> (bool, bool) {
         let hints = Hints::default();
         tell(&hints, &Event::new(kind).add_path(PathBuf::from(path)));
         // A permit is stored exactly when the loop was told.
-        let told = futures_util::FutureExt::now_or_never(hints.files.notified()).is_some();
-        assert_eq!(told, futures_util::FutureExt::now_or_never(hints.source.notified()).is_some());
-        told
+        let files = futures_util::FutureExt::now_or_never(hints.files.notified()).is_some();
+        (files, futures_util::FutureExt::now_or_never(hints.source.notified()).is_some())
     }
 
     #[test]
     fn in_a_home_only_the_key_file_and_its_folder_matter() {
         let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        assert!(matters(written, "/proc/self/fd/9/authorized_keys"));
-        assert!(matters(EventKind::Create(CreateKind::Folder), "/proc/self/fd/9/.ssh"));
-        assert!(!matters(written, "/proc/self/fd/9/.bash_history"));
-        assert!(!matters(written, "/proc/self/fd/9/.authorized_keys.fleetkey-1"));
-        assert!(matters(EventKind::Remove(notify::event::RemoveKind::Folder), "/proc/self/fd/9"));
+        let removed = EventKind::Remove(notify::event::RemoveKind::Folder);
+        assert_eq!(told(written, "/proc/self/fd/9/authorized_keys"), (true, false));
+        assert_eq!(told(EventKind::Create(CreateKind::Folder), "/proc/self/fd/9/.ssh"), (true, false));
+        assert_eq!(told(removed, "/proc/self/fd/9"), (true, false));
+        assert_eq!(told(written, "/proc/self/fd/9/.bash_history"), (false, false));
+        assert_eq!(told(written, "/proc/self/fd/9/.authorized_keys.fleetkey-1"), (false, false));
     }
 
     #[test]
     fn everything_in_a_folder_of_roots_matters_and_reading_never_does() {
         let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
-        assert!(matters(written, "/etc/fleetkey/directory/people/alice.pub"));
+        assert_eq!(told(written, "/etc/fleetkey/directory/people/alice.pub"), (true, true));
         let read = EventKind::Access(AccessKind::Open(AccessMode::Read));
-        assert!(!matters(read, "/etc/fleetkey/directory/people/alice.pub"));
+        assert_eq!(told(read, "/etc/fleetkey/directory/people/alice.pub"), (false, false));
     }
 }

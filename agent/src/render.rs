@@ -50,8 +50,12 @@ pub struct Rendered {
 /// is touched. Markers without their other half are taken out, and the lines around them count as other people's.
 pub fn shared(old: &[u8], wanted: &[String], governed: &BTreeSet<Fingerprint>) -> Rendered {
     let split = Split::new(old);
-    let mut rendered =
-        Rendered { bytes: Vec::with_capacity(old.len()), taken: Vec::new(), foreign: Vec::new(), block_differed: false };
+    let mut rendered = Rendered {
+        bytes: Vec::with_capacity(old.len()),
+        taken: Vec::new(),
+        foreign: Vec::new(),
+        block_differed: false,
+    };
     let block = block(wanted);
     rendered.block_differed = split.blocks.first().is_some_and(|first| first.as_slice() != block.as_slice())
         || split.blocks.len() > 1

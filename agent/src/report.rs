@@ -135,10 +135,13 @@ impl Status {
             let _ = write!(line, "; {account} not written: {}{more}", status.error.as_deref().unwrap_or_default());
         }
         if let Some((part, fault)) = self.faults.iter().next() {
-            let more = if self.faults.len() > 1 { format!(" (and {} more)", self.faults.len() - 1) } else { String::new() };
+            let more =
+                if self.faults.len() > 1 { format!(" (and {} more)", self.faults.len() - 1) } else { String::new() };
             let _ = write!(line, "; last known serves: {part}: {fault}{more}");
         }
-        if let Some((account, held)) = self.accounts.iter().find_map(|(name, status)| Some((name, status.held.as_ref()?))) {
+        if let Some((account, held)) =
+            self.accounts.iter().find_map(|(name, status)| Some((name, status.held.as_ref()?)))
+        {
             let _ = write!(line, "; {account}: {held}");
         }
         if self.config_error.is_some() {

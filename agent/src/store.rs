@@ -55,7 +55,11 @@ impl Store {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                tracing::error!(action = "state-not-read", "{}: {error}; starting without a last good key set", path.display());
+                tracing::error!(
+                    action = "state-not-read",
+                    "{}: {error}; starting without a last good key set",
+                    path.display()
+                );
                 return None;
             }
         };

@@ -63,11 +63,7 @@ impl Grammar {
             let name = text.chars().take(self.limit).collect();
             return Err(NameError::TooLong { kind, name, length, limit: self.limit });
         }
-        let bad = if (self.first)(first) {
-            text.chars().skip(1).find(|&c| !(self.rest)(c))
-        } else {
-            Some(first)
-        };
+        let bad = if (self.first)(first) { text.chars().skip(1).find(|&c| !(self.rest)(c)) } else { Some(first) };
         match bad {
             None => Ok(()),
             Some(character) => {

@@ -76,6 +76,18 @@ fn the_packaged_configuration_touches_nothing() {
 }
 
 #[test]
+fn every_field_of_the_packaged_configuration_is_right_once_its_comment_sign_is_gone() {
+    let booted = installed("").boot();
+    booted.sh("useradd jenkins");
+    let edit = r#"s/^#\([a-z[]\)/\1/; s/^source = .*/source = "iam"/; s/^directory = .*//"#;
+    booted.sh(&format!("sed '{edit}' /etc/fleetkey/agent.toml >/etc/fleetkey/full.toml"));
+    let summary = booted.sh("fleetkey-agent check-config --config /etc/fleetkey/full.toml 2>&1");
+    for part in ["jenkins  exclusive  @@ci", "https://aws.example.net", "queue deleted at poweroff"] {
+        assert!(summary.contains(part), "{summary}");
+    }
+}
+
+#[test]
 fn a_granted_key_lets_in_within_the_sandbox_and_before_sshd_takes_a_login() {
     let booted = installed(GRANT).boot();
     wait_in_step(&booted);
@@ -205,4 +217,23 @@ fn keys_of_mode_system_are_in_a_file_of_roots_own_that_sshd_reads() {
     assert!(!lets_in(&booted, "bob"));
     assert!(!booted.path("/home/ubuntu/.ssh").exists());
     assert_eq!(booted.sh("stat -c %a:%U:%G /etc/ssh/fleetkey/authorized_keys.d/ubuntu"), "640:root:ubuntu");
+}
+
+#[test]
+fn homes_can_be_anywhere_unless_the_drop_in_says_where() {
+    let git = "[[grant]]\naccount = \"git\"\nkeys = [\"alice\"]\n";
+    let with_git = || {
+        installed(&format!("{GRANT}{git}"))
+            .file("/usr/lib/sysusers.d/git.conf", 0o644, "u git 1600 - /srv/git /bin/bash\n")
+            .file("/usr/lib/tmpfiles.d/git.conf", 0o644, "d /srv/git 0750 git git\n")
+    };
+    let written = |booted: &SystemdBox| booted.path("/srv/git/.ssh/authorized_keys").exists();
+    let booted = with_git().boot();
+    booted.wait_for("git's key file", written);
+
+    let drop_in = shipped("systemd/fleetkey-agent.service.d/homes.conf.example");
+    let booted = with_git().file("/etc/systemd/system/fleetkey-agent.service.d/homes.conf", 0o644, drop_in).boot();
+    booted.wait_for("word of git's home", |booted| booted.property(UNIT, "StatusText").contains("git not written"));
+    assert!(!written(&booted));
+    assert!(lets_in(&booted, "alice"));
 }

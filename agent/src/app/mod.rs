@@ -85,7 +85,8 @@ impl Signals {
 }
 
 /// A question to the registries that is under way: whose keys stand on other people's lines.
-type Question = Pin<Box<dyn Future<Output = (Vec<PublicKey>, Result<std::collections::BTreeSet<Fingerprint>, Fault>)> + Send>>;
+type Question =
+    Pin<Box<dyn Future<Output = (Vec<PublicKey>, Result<std::collections::BTreeSet<Fingerprint>, Fault>)> + Send>>;
 
 /// All that the loop owns.
 struct Agent {

@@ -26,8 +26,7 @@ pub(super) struct AuthorizedKeys {
 
 impl AuthorizedKeys {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        let paths =
-            PathSettings { state: self.state_folder, runtime: PathBuf::new(), system_keys: PathBuf::new() };
+        let paths = PathSettings { state: self.state_folder, runtime: PathBuf::new(), system_keys: PathBuf::new() };
         let host = HostIdentity::read(Path::new("/"), None);
         let lines = Store::new(&paths).look_up(&self.user, self.fingerprint, &host)?;
         std::io::stdout().write_all(&lines)?;

@@ -199,10 +199,13 @@ impl Answer {
         because: &[String],
     ) -> Vec<String> {
         if once.engine.state().revoked.contains(&fingerprint) {
-            return vec!["  it is revoked: see revoked/ in the bucket or the folder for who did so, and why".to_owned()];
+            return vec![
+                "  it is revoked: see revoked/ in the bucket or the folder for who did so, and why".to_owned(),
+            ];
         }
         if !because.is_empty() {
-            let mut lines = vec!["  it is registered and granted, but it has expired, or its restrictions clash:".to_owned()];
+            let mut lines =
+                vec!["  it is registered and granted, but it has expired, or its restrictions clash:".to_owned()];
             lines.extend(because.iter().cloned());
             return lines;
         }
@@ -213,7 +216,9 @@ impl Answer {
             return vec![format!("  {person} holds it, and no grant of this account names {person}")];
         }
         let (Ok(source), Some(key)) = (&once.source, key) else {
-            return vec!["  no person whom the grants name holds it (give --key FILE to have all registries asked)".to_owned()];
+            return vec![
+                "  no person whom the grants name holds it (give --key FILE to have all registries asked)".to_owned(),
+            ];
         };
         match source.known(&[key]).await {
             Ok(known) if known.contains(&fingerprint) => {

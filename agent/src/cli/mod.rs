@@ -112,10 +112,9 @@ impl Log {
     fn start(&self, default_level: Option<LevelFilter>) {
         let level = default_level.unwrap_or(self.log_level);
         // The SDK tells of every connection at info; what matters of it comes back as an error of the call.
-        let filter = Targets::new().with_default(LevelFilter::WARN.min(level)).with_targets([
-            ("fleetkey_agent", level),
-            ("fleetkey_common", level),
-        ]);
+        let filter = Targets::new()
+            .with_default(LevelFilter::WARN.min(level))
+            .with_targets([("fleetkey_agent", level), ("fleetkey_common", level)]);
         let form = self.log.unwrap_or_else(|| {
             if std::env::var_os("JOURNAL_STREAM").is_some() { LogForm::Journald } else { LogForm::Text }
         });

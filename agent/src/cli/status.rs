@@ -32,7 +32,9 @@ impl StatusCommand {
         let bytes = match Store::new(&paths).load_status() {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                anyhow::bail!("the agent has not run since the box started; start it with: systemctl start fleetkey-agent")
+                anyhow::bail!(
+                    "the agent has not run since the box started; start it with: systemctl start fleetkey-agent"
+                )
             }
             Err(error) => return Err(error).context("cannot read the status"),
         };

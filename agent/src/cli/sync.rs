@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use similar::TextDiff;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::{Configured, block_on, helper, require_root};
 use crate::app::{connect, source_of};
@@ -27,7 +28,8 @@ pub(super) struct Sync {
 
 impl Sync {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        self.configured.log.start(None);
+        // Of a dry run the diff tells what would be; the log would tell it as done.
+        self.configured.log.start(self.dry_run.then_some(LevelFilter::WARN));
         require_root("sync")?;
         let settings = Arc::new(self.configured.settings()?);
         if self.dry_run {
@@ -108,7 +110,11 @@ async fn sync(settings: Arc<Settings>) -> anyhow::Result<ExitCode> {
     }
     let counters = once.engine.counters();
     let accounts = once.engine.accounts().len();
-    eprintln!("{accounts} accounts, {} key files changed{}", counters.writes, if failed { "; NOT all in step" } else { "" });
+    eprintln!(
+        "{accounts} accounts, {} key files changed{}",
+        counters.writes,
+        if failed { "; NOT all in step" } else { "" }
+    );
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

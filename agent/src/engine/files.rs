@@ -387,14 +387,8 @@ impl Job {
         let wanted =
             Settled { mode: self.mode, lines: self.lines.clone(), governed: Arc::clone(&self.governed), stamp: None };
         let settled = self.settled.as_ref().filter(|settled| settled.wants(&wanted) && settled.stamp.is_some());
-        let mut done = Done {
-            settled: wanted,
-            changed: false,
-            foreign: None,
-            taken: Vec::new(),
-            notes: Vec::new(),
-            homes: None,
-        };
+        let mut done =
+            Done { settled: wanted, changed: false, foreign: None, taken: Vec::new(), notes: Vec::new(), homes: None };
         match settled.filter(|settled| stamp(&file).is_ok_and(|now| now == settled.stamp)) {
             Some(settled) => done.settled.stamp = settled.stamp,
             None => self.write(&file, &mut done)?,

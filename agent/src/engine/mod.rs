@@ -243,8 +243,7 @@ impl Engine {
     /// The keys on people's own lines about which the registries are to be asked.
     pub fn candidates(&self, now: Duration) -> Vec<PublicKey> {
         let foreign = self.files.values().flat_map(|file| &file.foreign);
-        let mut candidates: BTreeMap<Fingerprint, &PublicKey> =
-            foreign.map(|key| (key.fingerprint(), key)).collect();
+        let mut candidates: BTreeMap<Fingerprint, &PublicKey> = foreign.map(|key| (key.fingerprint(), key)).collect();
         candidates.retain(|key, _| self.unknown.get(key).is_none_or(|asked| now >= *asked + ASK_AGAIN));
         candidates.into_values().cloned().collect()
     }

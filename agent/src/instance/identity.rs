@@ -222,9 +222,8 @@ fn checked(
     account_id: &str,
     is_id: fn(&str) -> bool,
 ) -> Result<InstanceIdentity, IdentityError> {
-    let take = |what, value: &str, good: bool| match good {
-        true => Ok(value.to_owned()),
-        false => Err(IdentityError::Malformed { what, place, value: cut(value) }),
+    let take = |what, value: &str, good: bool| {
+        if good { Ok(value.to_owned()) } else { Err(IdentityError::Malformed { what, place, value: cut(value) }) }
     };
     Ok(InstanceIdentity {
         instance_id: take("instance id", instance_id, is_id(instance_id))?,

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,7 +101,7 @@ impl Probes {
     }
 
     /// How full the file system is; `None` when it cannot be had now.
-    async fn used_percent(&mut self, mount_point: &Arc<std::path::Path>) -> Option<f64> {
+    async fn used_percent(&mut self, mount_point: &Arc<Path>) -> Option<f64> {
         self.ask(mount_point, disks::used_percent).await
     }
 
@@ -111,40 +111,42 @@ impl Probes {
     /// which would wait for it when the agent stops.
     async fn ask(
         &mut self,
-        mount_point: &Arc<std::path::Path>,
-        question: impl FnOnce(&std::path::Path) -> Option<f64> + Send + 'static,
+        mount_point: &Arc<Path>,
+        question: impl FnOnce(&Path) -> Option<f64> + Send + 'static,
     ) -> Option<f64> {
-        let mut answer = match self.unanswered.remove(&**mount_point) {
-            Some(unanswered) => unanswered,
-            None => {
-                let (sender, receiver) = oneshot::channel();
-                let path = Arc::clone(mount_point);
-                let thread = std::thread::Builder::new().name("disk-use".to_owned());
-                // Nobody listens any more when the agent stops meanwhile.
-                let started = thread.spawn(move || {
-                    let _ = sender.send(question(&path));
-                });
-                if let Err(error) = started {
-                    warn!(%error, "no thread to ask for disk use");
-                    return None;
-                }
-                receiver
-            }
+        let unanswered = self.unanswered.remove(&**mount_point);
+        let mut answer = unanswered.or_else(|| in_a_thread(Arc::clone(mount_point), question))?;
+        let Ok(answered) = timeout(self.limit, &mut answer).await else {
+            warn!(mount_point = %mount_point.display(), "the file system does not answer; it is left out");
+            self.unanswered.insert(mount_point.to_path_buf(), answer);
+            return None;
         };
-        match timeout(self.limit, &mut answer).await {
-            Ok(answer) => answer.ok().flatten(),
-            Err(_) => {
-                warn!(mount_point = %mount_point.display(), "the file system does not answer; it is left out");
-                self.unanswered.insert(mount_point.to_path_buf(), answer);
-                None
-            }
+        answered.ok().flatten()
+    }
+}
+
+/// Asks in a thread of its own; `None` when there is no thread to be had.
+fn in_a_thread(
+    mount_point: Arc<Path>,
+    question: impl FnOnce(&Path) -> Option<f64> + Send + 'static,
+) -> Option<oneshot::Receiver<Option<f64>>> {
+    let (sender, receiver) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("disk-use".to_owned());
+    let started = thread.spawn(move || {
+        // Nobody listens any more when the agent has stopped meanwhile.
+        let _ = sender.send(question(&mount_point));
+    });
+    match started {
+        Ok(_) => Some(receiver),
+        Err(error) => {
+            warn!(%error, "no thread to ask for disk use");
+            None
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::mpsc;
 
     use super::*;
@@ -154,11 +156,11 @@ mod tests {
         let mut probes = Probes::new(Duration::from_millis(50));
         let path: Arc<Path> = Path::new("/hung").into();
         let (release, hung) = mpsc::channel::<()>();
-        let hang = move |_: &Path| {
+        let wait_for_release = move |_: &Path| {
             let _ = hung.recv();
             Some(50.0)
         };
-        assert_eq!(probes.ask(&path, hang).await, None);
+        assert_eq!(probes.ask(&path, wait_for_release).await, None);
         assert_eq!(probes.ask(&path, |_| panic!("it is not asked twice")).await, None);
         release.send(()).unwrap();
         probes.limit = PROBE_LIMIT;

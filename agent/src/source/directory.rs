@@ -118,7 +118,9 @@ impl DirectorySource {
         let names = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         // One bad line costs itself: were it to fail the group, a typing error would keep those who left.
         let members = names.filter_map(|name| {
-            name.parse().map_err(|error| tracing::warn!(%group, "{}: {error}; the line is left aside", path.display())).ok()
+            name.parse()
+                .map_err(|error| tracing::warn!(%group, "{}: {error}; the line is left aside", path.display()))
+                .ok()
         });
         Ok(Membership::Of(members.collect()))
     }

@@ -25,7 +25,7 @@ pub(super) struct Received {
     /// `SentTimestamp`.
     pub(super) sent: Option<Timestamp>,
     /// `ApproximateFirstReceiveTimestamp`.
-    pub(super) first_received: Option<Timestamp>,
+    pub(super) first_receipt: Option<Timestamp>,
     /// Whether it could be read as a hint.
     pub(super) hint: bool,
 }
@@ -60,7 +60,7 @@ pub(super) fn coalesce(seen: Seen, batch: &[Received]) -> (Seen, Option<Hint>) {
     };
     let hint = Hint { sent: newest.sent };
     // A message delivered again has an old time of first receipt; the batch was received at its latest.
-    let received = batch.iter().filter_map(|message| message.first_received).max().max(seen.received);
+    let received = batch.iter().filter_map(|message| message.first_receipt).max().max(seen.received);
     let ids = batch.iter().map(|message| message.id.clone()).collect();
     (Seen { received, ids }, Some(hint))
 }
@@ -70,11 +70,11 @@ mod tests {
     use super::*;
 
     fn at(millisecond: i64) -> Option<Timestamp> {
-        Some(Timestamp::from_millisecond(1_700_000_000_000 + millisecond).unwrap())
+        Timestamp::from_millisecond(1_700_000_000_000 + millisecond).ok()
     }
 
-    fn message(id: usize, sent: i64, received: i64) -> Received {
-        Received { id: id.to_string(), sent: at(sent), first_received: at(received), hint: true }
+    fn message(id: i64, sent: i64, received: i64) -> Received {
+        Received { id: id.to_string(), sent: at(sent), first_receipt: at(received), hint: true }
     }
 
     /// Runs the batches through and counts the triggers.
@@ -97,10 +97,10 @@ mod tests {
 
     #[test]
     fn r12_ten_thousand_queued_messages_in_any_order_trigger_once() {
-        let mut backlog: Vec<_> = (0..10_000).map(|n| message(n, -2_000 - n as i64, n as i64)).collect();
+        let mut backlog: Vec<_> = (0..10_000).map(|n| message(n, -2_000 - n, n)).collect();
         fastrand::Rng::with_seed(12).shuffle(&mut backlog);
-        for (n, message) in backlog.iter_mut().enumerate() {
-            message.first_received = at(n as i64);
+        for (n, message) in (0..).zip(&mut backlog) {
+            message.first_receipt = at(n);
         }
         assert_eq!(triggers(backlog.chunks(10)), 1);
     }
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn messages_without_time_stamps_trigger() {
-        let bare = |id| Received { sent: None, first_received: None, ..message(id, 0, 0) };
+        let bare = |id| Received { sent: None, first_receipt: None, ..message(id, 0, 0) };
         assert_eq!(triggers([&[bare(1)][..], &[bare(2)]]), 2);
     }
 }

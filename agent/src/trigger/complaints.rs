@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Time between two complaints of one kind.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_mins(1);
 
 /// When each kind was last spoken of. Holds one entry for each kind, so kinds are few: variants of an enum.
 #[derive(Debug)]

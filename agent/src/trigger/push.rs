@@ -27,12 +27,12 @@ use crate::instance::InstanceIdentity;
 /// The first wait after a failure; it doubles with each failure in a row.
 const SHORTEST_RETRY: Duration = Duration::from_secs(1);
 /// The longest wait after failures in a row.
-const LONGEST_RETRY: Duration = Duration::from_secs(120);
+const LONGEST_RETRY: Duration = Duration::from_mins(2);
 /// How long SQS refuses a name after a queue of it was deleted.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_DeleteQueue.html>
-const NAME_BLOCKED: Duration = Duration::from_secs(60);
+const NAME_BLOCKED: Duration = Duration::from_mins(1);
 /// How often queue and subscription are made sure of while all seems well: a subscription can vanish without a word.
-const REVIEW_INTERVAL: Duration = Duration::from_secs(3600);
+const REVIEW_INTERVAL: Duration = Duration::from_hours(1);
 /// How long removal may take: the agent is being stopped.
 const REMOVAL_LIMIT: Duration = Duration::from_secs(10);
 
@@ -99,13 +99,9 @@ impl Push {
 
     /// Removes the subscription and the queue; what is gone already is no error. Takes at most ten seconds.
     pub async fn remove(&self) -> Result<(), QueueError> {
-        match timeout(REMOVAL_LIMIT, self.queue.remove()).await {
-            Ok(result) => result,
-            Err(_) => {
-                let queue = self.queue.name.clone();
-                Err(QueueError::RemovalTimedOut { queue, seconds: REMOVAL_LIMIT.as_secs() })
-            }
-        }
+        let timed_out =
+            || QueueError::RemovalTimedOut { queue: self.queue.name.clone(), seconds: REMOVAL_LIMIT.as_secs() };
+        timeout(REMOVAL_LIMIT, self.queue.remove()).await.map_err(|_| timed_out())?
     }
 }
 
@@ -182,14 +178,14 @@ impl Listener<'_> {
         Received {
             id,
             sent: time(message, &MessageSystemAttributeName::SentTimestamp),
-            first_received: time(message, &MessageSystemAttributeName::ApproximateFirstReceiveTimestamp),
+            first_receipt: time(message, &MessageSystemAttributeName::ApproximateFirstReceiveTimestamp),
             hint,
         }
     }
 
     fn report_down(&self, error: &QueueError, wait: Duration) {
         let down = Health::Down { reason: error.to_string() };
-        let retry_in = format!("{:.0?}", wait);
+        let retry_in = format!("{wait:.0?}");
         // The same failure again is no news.
         if self.push.health.send_replace(down.clone()) == down {
             debug!(%error, retry_in, "still no push");
@@ -231,7 +227,7 @@ mod tests {
     #[test]
     fn a_name_that_was_in_use_a_moment_ago_is_tried_only_after_a_minute() {
         let deleted = QueueError::DeletedRecently { queue: "q".to_owned() };
-        assert!(retry_after(&deleted, 0, 0.0) >= Duration::from_secs(60));
+        assert!(retry_after(&deleted, 0, 0.0) >= Duration::from_mins(1));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_sns::config::Region;
+use aws_sdk_sns::operation::subscribe::SubscribeError;
 use aws_sdk_sqs::error::SdkError;
 use aws_sdk_sqs::operation::create_queue::CreateQueueError;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName, QueueAttributeName};
@@ -17,7 +18,7 @@ use super::error::QueueError;
 use super::topic::Topic;
 
 /// How long SQS keeps a hint: later it is worth nothing, the agent has looked by itself.
-const RETENTION: Duration = Duration::from_secs(300);
+const RETENTION: Duration = Duration::from_mins(5);
 /// The longest wait for a message that SQS knows.
 pub(super) const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long a message that was received is hidden. It is deleted at once, so this counts only if that fails.
@@ -114,7 +115,7 @@ impl Queue {
         let (answer, raw) = match subscribed {
             Ok(answer) => (answer, true),
             // "Subscription already exists with different attributes": take it as it is, then set them.
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_invalid_parameter_exception()) => {
+            Err(error) if error.as_service_error().is_some_and(SubscribeError::is_invalid_parameter_exception) => {
                 (request().customize().config_override(self.at_topic()).send().await.map_err(failed)?, false)
             }
             Err(error) => return Err(failed(error)),

@@ -33,7 +33,7 @@ pub(super) struct Topic {
 impl Topic {
     /// The topic of this name in the given place, or of this ARN.
     pub(super) fn new(text: &str, partition: &str, region: &str, account_id: &str) -> Result<Self, TopicError> {
-        if text.ends_with(".fifo") {
+        if text.strip_suffix(".fifo").is_some() {
             return Err(TopicError::Fifo(text.to_owned()));
         }
         if is_name(text) {

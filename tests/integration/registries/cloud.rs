@@ -1,7 +1,9 @@
 //! An AWS account played by a moto server of its own, which ends with it.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,11 @@ use fleetkey_common::registry::Access;
 use fleetkey_common::restrictions::AllowedOptions;
 use tempfile::TempDir;
 
-use super::stub::agent_config;
+use super::stub::{agent_config, agent_config_as};
 
 pub(super) const BUCKET: &str = "123456789012-fleetkey";
+/// How many calls moto takes before it looks at who makes them, until [`Cloud::enforce`] says otherwise.
+const NO_LIMIT: &str = "inf";
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// A moto server.
@@ -52,6 +56,7 @@ impl Server {
         let process = Command::new("moto_server")
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
             .args(more)
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", NO_LIMIT)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -93,6 +98,18 @@ fn generate(kind: &[&str], name: &str) -> PublicKey {
     std::fs::read_to_string(path.with_extension("pub")).unwrap().parse().unwrap()
 }
 
+/// A policy without what moto cannot hold a call against: conditions, and resources outside S3.
+fn as_moto_reads(policy: &str) -> String {
+    let mut policy: serde_json::Value = serde_json::from_str(policy).unwrap();
+    for statement in policy["Statement"].as_array_mut().unwrap() {
+        statement.as_object_mut().unwrap().remove("Condition");
+        if !statement["Resource"].to_string().contains(":s3:") {
+            statement["Resource"] = "*".into();
+        }
+    }
+    policy.to_string()
+}
+
 /// Clients by this configuration, and the bucket.
 pub(super) fn access(config: &SdkConfig) -> Access {
     Access {
@@ -113,6 +130,36 @@ impl Cloud {
         let bucket = cloud.access.s3.create_bucket().bucket(BUCKET).create_bucket_configuration(here);
         bucket.send().await.unwrap();
         cloud
+    }
+
+    /// A new IAM user with the shipped policies of these names; a configuration with an access key of that user.
+    pub(super) async fn user_with_policies(&self, name: &str, policies: &[&str]) -> SdkConfig {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/iam");
+        self.create_user(name).await;
+        for policy in policies {
+            let text = std::fs::read_to_string(folder.join(policy).with_extension("json")).unwrap();
+            let words =
+                [("PARTITION", "aws"), ("ACCOUNT_ID", "123456789012"), ("REGION", "us-west-2"), ("BUCKET", BUCKET)];
+            let text = words.into_iter().fold(text, |text, (word, value)| text.replace(word, value));
+            let request = self.access.iam.put_user_policy().user_name(name).policy_name(*policy);
+            request.policy_document(as_moto_reads(&text)).send().await.unwrap();
+        }
+        let answer = self.access.iam.create_access_key().user_name(name).send().await.unwrap();
+        let key = answer.access_key.unwrap();
+        let folder = self.server.folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let endpoint = format!("http://127.0.0.1:{}", self.server.port);
+        agent_config_as(&endpoint, &folder, &key.access_key_id, &key.secret_access_key).await
+    }
+
+    /// From now on every call needs an access key with a policy that allows it.
+    pub(super) fn enforce(&self) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.server.port)).unwrap();
+        let head = "POST /moto-api/reset-auth HTTP/1.0\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n0";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains(" 200 "), "{answer}");
     }
 
     /// How many objects were read so far.

@@ -17,6 +17,7 @@ use self::stub::Stub;
 
 mod clients;
 mod cloud;
+mod policies;
 mod stub;
 
 /// The most that listing ten thousand persons may take, of our own time, in a debug build.

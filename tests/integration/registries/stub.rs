@@ -64,8 +64,13 @@ impl Drop for Stub {
 
 /// What the agent uses, with credentials in a file of root's own in `folder`.
 pub(super) async fn agent_config(endpoint: &str, folder: &Path) -> SdkConfig {
+    agent_config_as(endpoint, folder, "AKIATEST", "secret").await
+}
+
+/// The same, with this access key.
+pub(super) async fn agent_config_as(endpoint: &str, folder: &Path, id: &str, secret: &str) -> SdkConfig {
     let file = folder.join("credentials");
-    std::fs::write(&file, "[default]\naws_access_key_id = AKIATEST\naws_secret_access_key = secret\n").unwrap();
+    std::fs::write(&file, format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let access = AgentAccess {
         region: "us-west-2".to_owned(),
