@@ -61,7 +61,7 @@ impl Printer {
     ///
     /// # Errors
     /// When stdout cannot be written. A reader that has gone away is not an error.
-    pub(crate) fn data(&self, table: &Table, json: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn data(self, table: &Table, json: &impl Serialize) -> io::Result<()> {
         let text = match self.output {
             Output::Table => printable(&table.to_string()).into_owned(),
             Output::Json => serde_json::to_string_pretty(json)? + "\n",
@@ -74,33 +74,33 @@ impl Printer {
     }
 
     /// Says what happens, unless `--quiet`.
-    pub(crate) fn note(&self, text: &str) {
+    pub(crate) fn note(self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line(&NOTE, text);
         }
     }
 
     /// Says what only `--verbose` asks for.
-    pub(crate) fn detail(&self, text: &str) {
+    pub(crate) fn detail(self, text: &str) {
         if self.verbosity >= Verbosity::Verbose {
             self.line(&NOTE, text);
         }
     }
 
     /// Says what may not be as the user expects.
-    pub(crate) fn warn(&self, text: &str) {
+    pub(crate) fn warn(self, text: &str) {
         self.line(&WARNING, text);
     }
 
     /// Says what could be done next, unless `--quiet`.
-    pub(crate) fn hint(&self, text: &str) {
+    pub(crate) fn hint(self, text: &str) {
         if self.verbosity >= Verbosity::Normal {
             self.line(&HINT, text);
         }
     }
 
     /// Says why the command failed: the error and its causes on one line, then the hints of its refusals.
-    pub(crate) fn error(&self, error: &anyhow::Error) {
+    pub(crate) fn error(self, error: &anyhow::Error) {
         let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
         self.line(&ERROR, &causes.join(": "));
         for hint in crate::refusal::hints(error) {
@@ -108,23 +108,23 @@ impl Printer {
         }
     }
 
-    /// Shows what would be touched and asks. Even `--quiet` does not hide what is being asked.
-    ///
-    /// # Errors
-    /// When stdin cannot be read.
-    pub(crate) fn ask(&self, table: &Table, question: &str) -> io::Result<bool> {
-        let mut stderr = io::stderr().lock();
-        write!(stderr, "{}{} [y/N] ", printable(&table.to_string()), printable(question))?;
-        stderr.flush()?;
-        let mut answer = String::new();
-        io::stdin().read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
-    }
-
     fn line(self, kind: &Kind, text: &str) {
         // Nobody can be told that stderr is closed.
         let _ = writeln!(io::stderr().lock(), "{}", render(kind, text, self.color));
     }
+}
+
+/// Shows what would be touched and asks. Even `--quiet` does not hide what is being asked.
+///
+/// # Errors
+/// When stdin cannot be read.
+pub(crate) fn ask(table: &Table, question: &str) -> io::Result<bool> {
+    let mut stderr = io::stderr().lock();
+    write!(stderr, "{}{} [y/N] ", printable(&table.to_string()), printable(question))?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes" | "Yes"))
 }
 
 /// One line on stderr, without its line break.

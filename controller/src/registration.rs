@@ -40,14 +40,23 @@ pub(crate) struct Request {
     pub(crate) person: PersonName,
     /// The key.
     pub(crate) file: KeyFile,
-    /// When it ends: `None` leaves the expiry that it has, `Some(None)` lifts it.
-    pub(crate) expires: Option<Option<Timestamp>>,
+    /// When it ends.
+    pub(crate) expires: Expiry,
     /// Whether another person's hold on the key, or another key in the key pair, is to give way.
     pub(crate) force: bool,
     /// The ARN of whoever asks.
     pub(crate) by: String,
     /// Now.
     pub(crate) now: Timestamp,
+}
+
+/// When a key is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// When it does now, if it is registered.
+    Keep,
+    /// At this moment, or never.
+    Set(Option<Timestamp>),
 }
 
 /// What is there.
@@ -135,11 +144,11 @@ pub(crate) fn plan(request: &Request, facts: &Facts) -> Result<Plan, Refusal> {
     let others = others(request, facts)?;
     let fate = pair_fate(request, facts)?;
     let expires = match request.expires {
-        Some(expires) => expires,
-        None => current_expiry(request, facts)?,
+        Expiry::Set(expires) => expires,
+        Expiry::Keep => current_expiry(request, facts)?,
     };
     let mut plan = Plan { steps: Vec::new(), expires, notes: Vec::new(), hints: Vec::new() };
-    if let (None, Some(moment)) = (request.expires, expires) {
+    if let (Expiry::Keep, Some(moment)) = (request.expires, expires) {
         plan.notes.push(format!("the key keeps its expiry, {moment}"));
         plan.hints.push("--expires never lifts it, --expires WHEN changes it".to_owned());
     }

@@ -17,7 +17,7 @@ fn request() -> Request {
     Request {
         person: "alice".parse().unwrap(),
         file: file(ALICE),
-        expires: None,
+        expires: Expiry::Keep,
         force: false,
         by: "arn:aws:iam::123456789012:user/root-of-all".to_owned(),
         now: "2026-11-21T10:00:00Z".parse().unwrap(),
@@ -78,7 +78,7 @@ fn a_new_key_goes_to_every_registry_with_the_persons_folder_last() {
 fn what_is_registered_already_takes_nothing_but_the_hint() {
     assert_eq!(actions(&plan(&request(), &registered(&request(), None)).unwrap()), ["hint agents"]);
     let expires = Some("2027-01-01T00:00:00Z".parse().unwrap());
-    let again = Request { expires: Some(expires), ..request() };
+    let again = Request { expires: Expiry::Set(expires), ..request() };
     assert_eq!(actions(&plan(&again, &registered(&again, expires)).unwrap()), ["hint agents"]);
 }
 
@@ -115,7 +115,7 @@ fn an_expiry_stays_until_another_is_asked_for_and_then_changes_everywhere() {
     assert_eq!((actions(&kept).len(), kept.expires), (1, expires));
     assert_eq!(kept.notes, ["the key keeps its expiry, 2027-01-01T00:00:00Z"]);
 
-    let lifted = plan(&Request { expires: Some(None), ..request() }, &facts).unwrap();
+    let lifted = plan(&Request { expires: Expiry::Set(None), ..request() }, &facts).unwrap();
     assert_eq!(actions(&lifted).len(), 4, "{:?}", actions(&lifted));
     let Work::Tag { tags, remove, .. } = &lifted.steps[1].work else { panic!("{lifted:?}") };
     assert!(!tags.contains_key(EXPIRES_TAG) && *remove == [EXPIRES_TAG]);
@@ -152,7 +152,7 @@ fn a_key_of_another_person_is_refused_and_with_force_taken_from_them_last() {
     assert_eq!(refusal(&request(), &only_pair).0, format!("{fingerprint} is registered as bob's key"));
 
     let steps = actions(&plan(&Request { force: true, ..request() }, &facts).unwrap());
-    let last = [format!("remove key pair bob"), format!("remove {}", facts.people[0].path), "hint agents".to_owned()];
+    let last = ["remove key pair bob".to_owned(), format!("remove {}", facts.people[0].path), "hint agents".to_owned()];
     assert_eq!(steps[3..], last);
 }
 

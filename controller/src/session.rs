@@ -31,7 +31,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Finds out region, caller and bucket. Changes nothing.
-    pub(crate) async fn open(settings: &Settings, printer: &Printer) -> anyhow::Result<Self> {
+    pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
         let config = for_operator(settings.region.as_deref(), None).await;
         let region = config.region().map(ToString::to_string).ok_or_else(|| {
             Refusal::usage("no AWS region is known")
@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Makes the bucket if it is not there yet, before the first write.
-    pub(crate) async fn prepare(&mut self, printer: &Printer) -> Result<(), CallError> {
+    pub(crate) async fn prepare(&mut self, printer: Printer) -> Result<(), CallError> {
         if !self.bucket.exists() {
             self.bucket.create().await?;
             printer.note(&format!("made the public-key bucket {} in {}", self.bucket.name(), self.region));

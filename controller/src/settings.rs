@@ -109,14 +109,14 @@ fn region_of(zone: &str) -> Option<String> {
 
 struct Rule {
     kind: &'static str,
-    rule: &'static str,
+    words: &'static str,
     lengths: std::ops::RangeInclusive<usize>,
     allowed: fn(char) -> bool,
 }
 
 const REGION: Rule = Rule {
     kind: "region",
-    rule: "small letters, digits and -, such as us-west-2",
+    words: "small letters, digits and -, such as us-west-2",
     lengths: 1..=32,
     allowed: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
 };
@@ -124,7 +124,7 @@ const REGION: Rule = Rule {
 /// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
 const BUCKET: Rule = Rule {
     kind: "bucket",
-    rule: "3 to 63 of small letters, digits, . and -",
+    words: "3 to 63 of small letters, digits, . and -",
     lengths: 3..=63,
     allowed: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c),
 };
@@ -132,7 +132,7 @@ const BUCKET: Rule = Rule {
 /// <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
 const TOPIC: Rule = Rule {
     kind: "topic",
-    rule: "1 to 256 of letters, digits, _ and -",
+    words: "1 to 256 of letters, digits, _ and -",
     lengths: 1..=256,
     allowed: |c| c.is_ascii_alphanumeric() || "_-".contains(c),
 };
@@ -141,7 +141,7 @@ fn checked(rule: &Rule, origin: &'static str, name: &str) -> Result<String, Sett
     if rule.lengths.contains(&name.len()) && name.chars().all(rule.allowed) {
         return Ok(name.to_owned());
     }
-    Err(SettingsError::Name { origin, name: name.to_owned(), kind: rule.kind, rule: rule.rule })
+    Err(SettingsError::Name { origin, name: name.to_owned(), kind: rule.kind, rule: rule.words })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use aws_sdk_s3::config::Region;
 use aws_sdk_s3::operation::head_bucket::HeadBucketError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use fleetkey_common::aws::is_no_such_key;
 
 use super::{CallError, failed};
 
@@ -123,7 +124,7 @@ impl Bucket {
         let call = self.client.get_object().bucket(&self.name).key(key);
         let answer = match call.set_expected_bucket_owner(self.owner.clone()).send().await {
             Ok(answer) => answer,
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
+            Err(error) if is_no_such_key(&error) => return Ok(None),
             Err(error) => return Err(CallError::new(action, &error)),
         };
         let metadata = answer.metadata.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The hint to agents that it is time to look: one message to the SNS topic. It says nothing that anyone believes.
 
 use aws_sdk_sns::Client;
+use aws_sdk_sns::operation::publish::PublishError;
 
 use super::caller::Caller;
 use super::{CallError, failed};
@@ -19,7 +20,7 @@ pub(crate) async fn publish(
     let action = || format!("sns Publish {topic} in {region}");
     match client.publish().topic_arn(&arn).message(body).send().await {
         Ok(_) => return Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_not_found_exception()) => {}
+        Err(error) if error.as_service_error().is_some_and(PublishError::is_not_found_exception) => {}
         Err(error) => return Err(CallError::new(action(), &error)),
     }
     let created = client.create_topic().name(topic).send().await;

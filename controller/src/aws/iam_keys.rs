@@ -4,6 +4,7 @@
 
 use aws_sdk_iam::Client;
 use aws_sdk_iam::types::EncodingType;
+use fleetkey_common::aws::is_no_such_entity;
 use fleetkey_common::names::PersonName;
 use fleetkey_common::public_key::PublicKey;
 
@@ -28,9 +29,9 @@ pub(crate) async fn list(client: &Client, user: &PersonName) -> Result<Vec<IamKe
     while let Some(page) = pages.next().await {
         match page {
             Ok(page) => {
-                ids.extend(page.ssh_public_keys.unwrap_or_default().into_iter().map(|key| key.ssh_public_key_id))
+                ids.extend(page.ssh_public_keys.unwrap_or_default().into_iter().map(|key| key.ssh_public_key_id));
             }
-            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_entity_exception()) => {
+            Err(error) if is_no_such_entity(&error) => {
                 return Ok(Vec::new());
             }
             Err(error) => return Err(CallError::new(action, &error)),
@@ -51,7 +52,7 @@ pub(crate) async fn list(client: &Client, user: &PersonName) -> Result<Vec<IamKe
 pub(crate) async fn delete(client: &Client, user: &PersonName, id: &str) -> Result<(), CallError> {
     match client.delete_ssh_public_key().user_name(user.as_str()).ssh_public_key_id(id).send().await {
         Ok(_) => Ok(()),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_entity_exception()) => Ok(()),
+        Err(error) if is_no_such_entity(&error) => Ok(()),
         Err(error) => Err(CallError::new(format!("iam DeleteSSHPublicKey {id} of {user}"), &error)),
     }
 }

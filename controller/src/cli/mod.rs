@@ -63,7 +63,7 @@ impl PrintingFlags {
 pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = cli.printing.printer();
-    match dispatch(cli, &printer).await {
+    match dispatch(cli, printer).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
@@ -72,7 +72,7 @@ pub(crate) async fn run() -> ExitCode {
     }
 }
 
-async fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
+async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,

@@ -17,7 +17,7 @@ use crate::holdings;
 use crate::key_file::KeyFile;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::registration::{self, Facts, Plan, Request};
+use crate::registration::{self, Expiry, Facts, Plan, Request};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::work::{self, Done, OnFailure, Outcome, Row};
@@ -58,10 +58,13 @@ struct Registered<'a> {
 }
 
 impl RegisterKey {
-    pub(super) async fn run(self, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+    pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let now = Timestamp::now();
-        let expires = self.expires.map(|when| when.moment(now)).transpose();
-        let expires = expires.map_err(|error| Refusal::usage(format!("--expires: {error}")))?;
+        let expires = match self.expires.map(|when| when.moment(now)).transpose() {
+            Ok(None) => Expiry::Keep,
+            Ok(Some(moment)) => Expiry::Set(moment),
+            Err(error) => return Err(Refusal::usage(format!("--expires: {error}")).into()),
+        };
         let path = self.file;
         let file = tokio::task::spawn_blocking(move || KeyFile::read(&path)).await.context("reading the key")??;
         printer.detail(&format!("{} {}", file.key.algorithm(), file.key.fingerprint()));
@@ -103,7 +106,7 @@ async fn look(session: &Session, request: &Request) -> Result<Facts, CallError> 
     Ok(Facts { revoked: revoked.map(|object| object.body), people, objects, pairs })
 }
 
-async fn register(session: &Session, request: &Request, plan: Plan, printer: &Printer) -> anyhow::Result<()> {
+async fn register(session: &Session, request: &Request, plan: Plan, printer: Printer) -> anyhow::Result<()> {
     let planned = registration::object_keys(request, &[]);
     let follow = |done: &Done| {
         let Done::Imported(fingerprint) = done else { return None };
@@ -137,7 +140,7 @@ async fn register(session: &Session, request: &Request, plan: Plan, printer: &Pr
     Ok(())
 }
 
-fn print(printer: &Printer, request: &Request, plan: &Plan, rows: &[Row]) -> anyhow::Result<()> {
+fn print(printer: Printer, request: &Request, plan: &Plan, rows: &[Row]) -> anyhow::Result<()> {
     let fingerprint = request.file.key.fingerprint();
     let json = Registered { person: &request.person, fingerprint, expires: plan.expires, steps: rows };
     printer.data(&work::table(rows), &json).context("writing to standard output")

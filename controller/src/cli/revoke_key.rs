@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::aws::{CallError, iam_keys, key_pairs};
 use crate::holdings;
-use crate::printer::Printer;
+use crate::printer::{self, Printer};
 use crate::refusal::Refusal;
 use crate::revocation::{self, Facts, Plan, Reason, Target};
 use crate::session::Session;
@@ -24,8 +24,8 @@ const MAX_WHY: usize = 500;
 /// Bar keys for good and take them out of every registry.
 ///
 /// The key is barred first, for all regions and whatever else holds it; then it is removed from the bucket, from the
-/// EC2 key pairs of one region, and from the IAM users who hold it. It cannot be registered again. What fails is
-/// tried again by the same command.
+/// EC2 key pairs of one region, and from the IAM users who hold it. It cannot be registered again. When a call
+/// fails, the rest is done all the same, and the command that finishes it is named.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("which").required(true).args(["fingerprint", "person"])))]
 pub(super) struct RevokeKey {
@@ -90,7 +90,7 @@ fn parse_why(text: &str) -> Result<String, String> {
 }
 
 impl RevokeKey {
-    pub(super) async fn run(self, settings: &Settings, printer: &Printer) -> anyhow::Result<()> {
+    pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let asks = !self.yes && !self.dry_run;
         if asks && !io::stdin().is_terminal() {
             return Err(Refusal::usage("revoking asks first, and there is no terminal to ask on")
@@ -114,7 +114,7 @@ impl RevokeKey {
             print(printer, &plan, &rows)?;
         } else {
             if asks {
-                confirm(printer, &rows, plan.keys.len()).await?;
+                confirm(&rows, plan.keys.len()).await?;
             }
             session.prepare(printer).await?;
             faults.extend(revoke(&session, &plan, printer).await?);
@@ -172,7 +172,7 @@ fn resolve(given: Given, facts: &Facts, faults: &[CallError]) -> Result<Fingerpr
 }
 
 /// Says what the plan does not do, and refuses a person of whom nothing is known.
-fn explain(target: &Target, plan: &Plan, faults: &[CallError], printer: &Printer) -> anyhow::Result<()> {
+fn explain(target: &Target, plan: &Plan, faults: &[CallError], printer: Printer) -> anyhow::Result<()> {
     for fault in faults {
         printer.warn(&fault.to_string());
     }
@@ -194,13 +194,13 @@ fn explain(target: &Target, plan: &Plan, faults: &[CallError], printer: &Printer
     }
 }
 
-async fn confirm(printer: &Printer, rows: &[Row], count: usize) -> anyhow::Result<()> {
+async fn confirm(rows: &[Row], count: usize) -> anyhow::Result<()> {
     let question = match count {
         1 => "Revoke this key for good?".to_owned(),
         count => format!("Revoke these {count} keys for good?"),
     };
-    let (printer, table) = (*printer, work::table(rows));
-    let answer = tokio::task::spawn_blocking(move || printer.ask(&table, &question)).await;
+    let table = work::table(rows);
+    let answer = tokio::task::spawn_blocking(move || printer::ask(&table, &question)).await;
     if answer.context("asking")?.context("reading the answer")? {
         return Ok(());
     }
@@ -208,7 +208,7 @@ async fn confirm(printer: &Printer, rows: &[Row], count: usize) -> anyhow::Resul
 }
 
 /// Carries the plan out and gives what failed.
-async fn revoke(session: &Session, plan: &Plan, printer: &Printer) -> anyhow::Result<Vec<CallError>> {
+async fn revoke(session: &Session, plan: &Plan, printer: Printer) -> anyhow::Result<Vec<CallError>> {
     let report = work::carry_out(session, plan.steps.clone(), OnFailure::GoOn, |_| None).await;
     print(printer, plan, &report.rows)?;
     for (_, error) in &report.failures {
@@ -221,7 +221,7 @@ async fn revoke(session: &Session, plan: &Plan, printer: &Printer) -> anyhow::Re
     Ok(report.failures.into_iter().map(|(_, error)| error).collect())
 }
 
-fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: &Printer) -> anyhow::Result<()> {
+fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: Printer) -> anyhow::Result<()> {
     let count = faults.len();
     let denied = faults.iter().any(CallError::is_denied);
     let Some(first) = faults.into_iter().next() else {
@@ -241,7 +241,7 @@ fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: &Printer)
     Err(anyhow::Error::from(first).context(refusal))
 }
 
-fn print(printer: &Printer, plan: &Plan, rows: &[Row]) -> anyhow::Result<()> {
+fn print(printer: Printer, plan: &Plan, rows: &[Row]) -> anyhow::Result<()> {
     let keys = plan.keys.iter();
     let keys = keys.map(|(fingerprint, person)| RevokedKey { fingerprint: *fingerprint, person: person.as_ref() });
     printer
