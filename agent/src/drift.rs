@@ -71,10 +71,11 @@ impl Drift {
     /// Watches nothing yet. Without inotify the agent goes on, and finds changes when it polls.
     pub fn new(hints: Arc<Hints>) -> Self {
         let told = Arc::clone(&hints);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
-            Ok(event) => tell(&told, &event),
-            // The queue ran over: whatever was lost, looking finds it.
-            Err(_) => {
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = event {
+                tell(&told, &event);
+            } else {
+                // The queue ran over: whatever was lost, looking finds it.
                 told.files.notify_one();
                 told.source.notify_one();
             }

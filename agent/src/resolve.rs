@@ -11,6 +11,7 @@ use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::{AccountName, GroupName, PersonName};
 use fleetkey_common::public_key::Fingerprint;
 use fleetkey_common::registry::Registry;
+use fleetkey_common::restrictions::Restrictions;
 use serde::{Deserialize, Serialize};
 
 use crate::config::settings::Grant;
@@ -68,6 +69,13 @@ pub enum Notice {
         /// What is wrong with it.
         reason: String,
     },
+    /// A granted key is registered with restrictions that no line can say together.
+    Clash {
+        /// Whose key it is.
+        person: PersonName,
+        /// Which.
+        fingerprint: Fingerprint,
+    },
     /// A granted key is barred.
     Revoked {
         /// Whose key it is.
@@ -85,6 +93,12 @@ impl fmt::Display for Notice {
             Notice::NoKeys(person) => write!(f, "no registry has a key of {person}"),
             Notice::Rejected { person, registry, place, reason } => {
                 write!(f, "a key of {person} was refused ({registry}, {place}): {reason}")
+            }
+            Notice::Clash { person, fingerprint } => {
+                write!(
+                    f,
+                    "key {fingerprint} of {person} is left out: where it is registered, different from= or command= are asked for"
+                )
             }
             Notice::Revoked { person, fingerprint } => write!(f, "key {fingerprint} of {person} is revoked"),
         }
@@ -220,6 +234,7 @@ impl<'a> Resolver<'a> {
             }
         }
         self.bar(&grant.account, &mut entries);
+        self.note_clashes(&entries);
         entries.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
         entries.dedup();
         entries
@@ -348,6 +363,23 @@ impl<'a> Resolver<'a> {
             }
             !unsure || before.contains(&fingerprint)
         });
+    }
+}
+
+impl Resolver<'_> {
+    /// Tells of keys that are registered with restrictions which [`KeySet::granted`] finds it cannot join.
+    fn note_clashes(&mut self, entries: &[Entry]) {
+        let mut joined: BTreeMap<Fingerprint, (&PersonName, Restrictions)> = BTreeMap::new();
+        for entry in entries.iter().filter(|entry| !entry.registered.restrictions.is_none()) {
+            let restrictions = &entry.registered.restrictions;
+            joined
+                .entry(entry.fingerprint())
+                .and_modify(|(_, all)| *all = all.and(restrictions))
+                .or_insert_with(|| (&entry.person, restrictions.clone()));
+        }
+        for (fingerprint, (person, _)) in joined.into_iter().filter(|(_, (_, all))| all.contradictory()) {
+            self.out.notices.insert(Notice::Clash { person: person.clone(), fingerprint });
+        }
     }
 }
 

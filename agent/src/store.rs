@@ -1,6 +1,7 @@
 //! The agent's own files: state, look-up files, status. All belong to root; none is written in place.
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -98,7 +99,8 @@ impl Store {
     pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[(Fingerprint, &str)]) {
         let mut text = format!("{LOOKUP_HEADER}{}\n", serde_json::to_string(host).unwrap_or_default());
         for (fingerprint, line) in lines {
-            text.push_str(&format!("{fingerprint} {line}\n"));
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{fingerprint} {line}");
         }
         let path = self.lookup_path(account);
         if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {

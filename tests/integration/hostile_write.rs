@@ -6,9 +6,11 @@
 
 use std::fs::{self, Permissions};
 use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use fleetkey_agent::write::{Account, Change, KeyFile, Outcome, WriteError, Writer};
 use nix::unistd::{Gid, Uid, geteuid};
@@ -108,7 +110,13 @@ impl Stage {
         }
         let trace = traces.join(name);
         let strace = format!("exec /usr/bin/strace -qq -y -s 256 -o {} {options}", trace.display());
-        let script = self.script(name, &format!("{strace} {} \"$@\"", agent().display()));
+        let reachable = self.outside("fleetkey-agent");
+        if !reachable.exists() {
+            // By another process, as in `script`.
+            let program = fleetkey_tests::program("fleetkey-agent");
+            assert!(Command::new("cp").args([&program, &reachable]).status().unwrap().success());
+        }
+        let script = self.script(name, &format!("{strace} {} \"$@\"", reachable.display()));
         (Writer::new(script), trace)
     }
 
@@ -128,8 +136,13 @@ impl Stage {
     }
 }
 
+/// The agent's program, by a descriptor of this process: the path to where it was built may lead through folders that
+/// only root can enter, as the agent's own `/proc/self/exe` does in no case.
 fn agent() -> PathBuf {
-    fleetkey_tests::program("fleetkey-agent")
+    static PROGRAM: OnceLock<fs::File> = OnceLock::new();
+    let open =
+        || fs::File::open(fleetkey_tests::program("fleetkey-agent")).expect("the agent is built and can be read");
+    PathBuf::from(format!("/proc/self/fd/{}", PROGRAM.get_or_init(open).as_raw_fd()))
 }
 
 fn writer() -> Writer {

@@ -1,6 +1,5 @@
 use fleetkey_common::public_key::PublicKey;
 use fleetkey_common::registry::{Lookup, RegisteredKey, RegistryError, Rejected};
-use fleetkey_common::restrictions::Restrictions;
 
 use super::*;
 use crate::config::settings::Mode;
@@ -216,4 +215,18 @@ fn while_revocations_cannot_be_read_the_last_ones_bar_and_nobody_new_is_let_in()
 fn a_person_without_a_key_is_told_of() {
     let resolution = first(&["alice"], &findings(&[], &[("alice", Lookup::default())]));
     assert_eq!(resolution.notices, BTreeSet::from([Notice::NoKeys(person("alice"))]));
+}
+
+#[test]
+fn a_key_registered_with_two_different_hosts_is_left_out_and_told_of() {
+    let from = |host: &str, place: &str| RegisteredKey {
+        restrictions: Restrictions { options: BTreeSet::from([format!("from=\"{host}\"")]), expires: None },
+        ..registered(1, place)
+    };
+    let lookup = Lookup { keys: vec![from("10.0.0.1", "a"), from("10.0.0.2", "b")], ..Lookup::default() };
+    let resolution = first(&["alice"], &findings(&[], &[("alice", lookup)]));
+    let account = "ubuntu".parse().unwrap();
+    assert!(resolution.key_set.granted(&account, jiff::Timestamp::now()).is_empty());
+    let clash = Notice::Clash { person: person("alice"), fingerprint: key(1).fingerprint() };
+    assert_eq!(resolution.notices, BTreeSet::from([clash]));
 }
