@@ -54,8 +54,8 @@ bench: deps
 # cargo-fuzz wants a nightly compiler's options; the pinned one gives them when told to.
 fuzz: deps
 	command -v cargo-fuzz >/dev/null || $(CARGO) install cargo-fuzz --locked
-	export RUSTC_BOOTSTRAP=1; cd tests; for target in $$($(CARGO) fuzz list); do \
-	$(CARGO) fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); done
+	export RUSTC_BOOTSTRAP=1; cd tests; for target in $$($(CARGO) fuzz list); do mkdir -p fuzz/corpus/$$target; \
+	$(CARGO) fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS); done
 
 deps:
 	tests/deps

@@ -5,9 +5,11 @@
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 
+#[cfg(feature = "aws")]
 pub mod app;
 pub mod blocking;
 pub mod break_glass;
+#[cfg(feature = "aws")]
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -17,6 +19,7 @@ pub mod guard;
 pub mod instance;
 pub mod key_set;
 pub mod lock;
+#[cfg(feature = "aws")]
 pub mod metrics;
 pub mod render;
 pub mod report;
@@ -26,6 +29,7 @@ pub mod source;
 pub mod state;
 pub mod store;
 pub mod supervisor;
+#[cfg(feature = "aws")]
 pub mod trigger;
 pub mod trusted_file;
 pub mod write;

@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use thiserror::Error;
 
 pub mod directory;
+#[cfg(feature = "aws")]
 pub mod iam;
 
 /// Why one part of an answer could not be had, in one line: what was asked, of whom, and what came back.
