@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
+mod controller;
 mod harness;
 mod hostile_write;
 mod registries;

@@ -1,0 +1,174 @@
+//! The public-key bucket: objects put, got, deleted and listed.
+//!
+//! One bucket serves all regions, so it is spoken to in its own region, whichever the command is about. A bucket under
+//! the default name must belong to the caller's account: the name can be guessed, and whoever owned it would say who
+//! may log in.
+
+use std::collections::HashMap;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Region;
+use aws_sdk_s3::operation::head_bucket::HeadBucketError;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+
+use super::{CallError, failed};
+
+/// The largest object that is read, in bytes: no registered key is near it.
+const MAX_OBJECT: i64 = 64 * 1024;
+
+/// The region in which CreateBucket takes no location constraint.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
+const FIRST_REGION: &str = "us-east-1";
+
+/// An object's content.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its bytes; empty if it is larger than any key.
+    pub(crate) body: Vec<u8>,
+    /// Its metadata, names without `x-amz-meta-`.
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+/// The bucket, there or yet to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Bucket {
+    client: Client,
+    name: String,
+    region: String,
+    /// The account that must own it; `None` for a bucket that was named by configuration.
+    owner: Option<String>,
+    exists: bool,
+}
+
+impl Bucket {
+    /// Finds a bucket, wherever it is; `region` is where it would be made.
+    pub(crate) async fn find(
+        config: &SdkConfig,
+        region: &str,
+        name: &str,
+        owner: Option<String>,
+    ) -> Result<Self, CallError> {
+        let bucket = |region: &str, exists: bool| Self {
+            client: client(config, region),
+            name: name.to_owned(),
+            region: region.to_owned(),
+            owner: owner.clone(),
+            exists,
+        };
+        let here = bucket(region, true);
+        let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
+        let Err(error) = head.send().await else {
+            return Ok(here);
+        };
+        if error.as_service_error().is_some_and(HeadBucketError::is_not_found) {
+            return Ok(bucket(region, false));
+        }
+        // S3 names the region also to those whom it refuses.
+        let Some(answer) = error.raw_response() else {
+            return Err(CallError::new(format!("s3 HeadBucket {name}"), &error));
+        };
+        match (answer.headers().get("x-amz-bucket-region"), answer.status().as_u16()) {
+            (Some(elsewhere), _) if elsewhere != region => Ok(bucket(elsewhere, true)),
+            // A policy that allows listing by prefix alone forbids this call and none of those that follow.
+            (_, 403) => Ok(here),
+            _ => Err(CallError::new(format!("s3 HeadBucket {name}"), &error)),
+        }
+    }
+
+    /// The bucket's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it was there when looked for. One that is not reads as empty.
+    pub(crate) fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// Makes the bucket. S3 blocks public access to a new one by itself.
+    pub(crate) async fn create(&mut self) -> Result<(), CallError> {
+        let constraint = (self.region != FIRST_REGION).then(|| {
+            let location = BucketLocationConstraint::from(self.region.as_str());
+            CreateBucketConfiguration::builder().location_constraint(location).build()
+        });
+        let call = self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(constraint);
+        call.send().await.map_err(failed(format!("s3 CreateBucket {} in {}", self.name, self.region)))?;
+        self.exists = true;
+        Ok(())
+    }
+
+    /// The keys of all objects that begin with `prefix`, in S3's order.
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<String>, CallError> {
+        let mut keys = Vec::new();
+        if !self.exists {
+            return Ok(keys);
+        }
+        let call = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
+        let mut pages = call.set_expected_bucket_owner(self.owner.clone()).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(failed(format!("s3 ListObjectsV2 {prefix} in {}", self.name)))?;
+            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+        }
+        Ok(keys)
+    }
+
+    /// An object's content, or `None` if there is none of that key.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>, CallError> {
+        if !self.exists {
+            return Ok(None);
+        }
+        let action = self.about("GetObject", key);
+        let call = self.client.get_object().bucket(&self.name).key(key);
+        let answer = match call.set_expected_bucket_owner(self.owner.clone()).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_no_such_key()) => return Ok(None),
+            Err(error) => return Err(CallError::new(action, &error)),
+        };
+        let metadata = answer.metadata.unwrap_or_default();
+        if answer.content_length.is_none_or(|length| length > MAX_OBJECT) {
+            return Ok(Some(Object { body: Vec::new(), metadata }));
+        }
+        let body = answer.body.collect().await.map_err(|error| CallError::answer(action, error.to_string()))?;
+        Ok(Some(Object { body: body.to_vec(), metadata }))
+    }
+
+    /// Puts an object in place of whatever is there.
+    pub(crate) async fn put(&self, key: &str, body: &str, metadata: HashMap<String, String>) -> Result<(), CallError> {
+        let call = self.client.put_object().bucket(&self.name).key(key).set_metadata(Some(metadata));
+        let call = call.set_expected_bucket_owner(self.owner.clone()).content_type("text/plain; charset=utf-8");
+        let sent = call.body(ByteStream::from(body.as_bytes().to_vec())).send().await;
+        sent.map_err(failed(self.about("PutObject", key)))?;
+        Ok(())
+    }
+
+    /// Puts an object unless there is one of that key, and says whether it did.
+    pub(crate) async fn put_new(&self, key: &str, body: &str) -> Result<bool, CallError> {
+        let call = self.client.put_object().bucket(&self.name).key(key).if_none_match("*");
+        let call = call.set_expected_bucket_owner(self.owner.clone()).content_type("application/json");
+        match call.body(ByteStream::from(body.as_bytes().to_vec())).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match CallError::new(self.about("PutObject", key), &error) {
+                failure if failure.code.as_deref() == Some("PreconditionFailed") => Ok(false),
+                failure => Err(failure),
+            },
+        }
+    }
+
+    /// Deletes an object. Gone already: done.
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), CallError> {
+        let call = self.client.delete_object().bucket(&self.name).key(key);
+        let sent = call.set_expected_bucket_owner(self.owner.clone()).send().await;
+        sent.map_err(failed(self.about("DeleteObject", key)))?;
+        Ok(())
+    }
+
+    fn about(&self, verb: &str, key: &str) -> String {
+        format!("s3 {verb} {key} in {}", self.name)
+    }
+}
+
+fn client(config: &SdkConfig, region: &str) -> Client {
+    fleetkey_common::aws::s3(&config.to_builder().region(Region::new(region.to_owned())).build())
+}

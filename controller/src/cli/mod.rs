@@ -1,0 +1,93 @@
+//! The command line: global flags here, a verb a file.
+//!
+//! A verb reads its flags, asks the world, has pure code plan, shows the plan, and has it carried out. It decides
+//! nothing about keys itself.
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+use crate::printer::{Output, Printer, Verbosity};
+use crate::refusal::{Refusal, exit_code};
+use crate::settings::{PlaceFlags, Settings};
+
+mod register_key;
+mod revoke_key;
+
+/// Keeps SSH access to EC2 instances in step with IAM.
+///
+/// Exit codes: 0 done, 1 failed, 2 the command line asks for nothing that can be done.
+#[derive(Debug, Parser)]
+#[command(name = "fleetkey", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    place: PlaceFlags,
+    #[command(flatten)]
+    printing: PrintingFlags,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    RegisterKey(register_key::RegisterKey),
+    RevokeKey(revoke_key::RevokeKey),
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What is printed")]
+struct PrintingFlags {
+    /// Only warnings and errors on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More on stderr
+    #[arg(short, long, global = true, action = ArgAction::SetTrue)]
+    verbose: bool,
+    /// Form of the data on stdout
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
+    output: Output,
+}
+
+impl PrintingFlags {
+    fn printer(&self) -> Printer {
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        };
+        Printer::new(verbosity, self.output)
+    }
+}
+
+/// Runs the command line of this process. Wrong usage ends in clap, with exit code 2.
+pub(crate) async fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let printer = cli.printing.printer();
+    match dispatch(cli, &printer).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            printer.error(&error);
+            exit_code(&error)
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, printer: &Printer) -> anyhow::Result<()> {
+    let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
+    match cli.verb {
+        Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
+        Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

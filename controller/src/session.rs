@@ -1,0 +1,95 @@
+//! The world of one command: who calls, which region, the clients and the bucket. Opened once, then only used.
+
+use anyhow::Context as _;
+use fleetkey_common::aws::for_operator;
+use fleetkey_common::bucket::default_bucket;
+use fleetkey_common::message::{self, Message};
+
+use crate::aws::bucket::Bucket;
+use crate::aws::caller::{self, Caller};
+use crate::aws::{CallError, hint};
+use crate::printer::Printer;
+use crate::refusal::Refusal;
+use crate::settings::Settings;
+
+/// What a verb works with.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// EC2 in the region.
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    /// IAM.
+    pub(crate) iam: aws_sdk_iam::Client,
+    /// The public-key bucket.
+    pub(crate) bucket: Bucket,
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// The region that the command is about.
+    pub(crate) region: String,
+    sns: aws_sdk_sns::Client,
+    topic: String,
+}
+
+impl Session {
+    /// Finds out region, caller and bucket. Changes nothing.
+    pub(crate) async fn open(settings: &Settings, printer: &Printer) -> anyhow::Result<Self> {
+        let config = for_operator(settings.region.as_deref(), None).await;
+        let region = config.region().map(ToString::to_string).ok_or_else(|| {
+            Refusal::usage("no AWS region is known")
+                .hint("give --region, or set AWS_REGION, FLEETKEY_ZONE or the region of the AWS profile")
+        })?;
+        let caller = caller::identify(&config).await.map_err(|error| {
+            anyhow::Error::from(error).context(
+                Refusal::new("AWS does not say who is calling")
+                    .hint("check the credentials (AWS_PROFILE, aws configure, aws sso login) and the network"),
+            )
+        })?;
+        printer.detail(&format!("calling as {} in {region}", caller.arn));
+        let default = default_bucket(&caller.account);
+        let (name, owner) = match &settings.bucket {
+            Some(name) if *name != default => (name.clone(), None),
+            _ => (default, Some(caller.account.clone())),
+        };
+        let may_make = owner.is_some();
+        let bucket = Bucket::find(&config, &region, &name, owner).await.context(
+            Refusal::new(format!("the public-key bucket {name} cannot be used"))
+                .hint("--bucket or FLEETKEY_BUCKET names another bucket"),
+        )?;
+        if !bucket.exists() && !may_make {
+            // Only the default is made by itself: a name that was typed may have been mistyped.
+            return Err(Refusal::new(format!("there is no bucket {name}"))
+                .hint(format!(
+                    "check --bucket and FLEETKEY_BUCKET, or make it: aws s3 mb s3://{name} --region {region}"
+                ))
+                .into());
+        }
+        Ok(Self {
+            ec2: aws_sdk_ec2::Client::new(&config),
+            iam: aws_sdk_iam::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
+            topic: settings.topic.clone(),
+            bucket,
+            caller,
+            region,
+        })
+    }
+
+    /// Makes the bucket if it is not there yet, before the first write.
+    pub(crate) async fn prepare(&mut self, printer: &Printer) -> Result<(), CallError> {
+        if !self.bucket.exists() {
+            self.bucket.create().await?;
+            printer.note(&format!("made the public-key bucket {} in {}", self.bucket.name(), self.region));
+        }
+        Ok(())
+    }
+
+    /// Tells the agents of the region to look.
+    pub(crate) async fn hint(&self) -> Result<(), CallError> {
+        let body = message::encode(Message::KeysChanged);
+        hint::publish(&self.sns, &self.caller, &self.region, &self.topic, &body).await
+    }
+
+    /// The topic's name.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+}

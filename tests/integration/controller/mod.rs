@@ -1,0 +1,5 @@
+//! `fleetkey register-key` and `revoke-key`: the real program against moto.
+
+mod fleetkey;
+mod register_key;
+mod revoke_key;
