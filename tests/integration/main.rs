@@ -5,9 +5,9 @@
 mod controller;
 mod harness;
 mod hostile_write;
-mod registries;
-mod service;
-mod systemd_box;
 mod instance;
 mod metrics;
 mod push;
+mod registries;
+mod service;
+mod systemd_box;
