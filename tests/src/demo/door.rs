@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use tokio_util::sync::CancellationToken;
 
+use super::story::Outcome;
 use crate::keys::TestKey;
 use crate::sandbox::Sandbox;
 use crate::sshd::Sshd;
@@ -16,7 +17,7 @@ use crate::wait_until;
 pub(super) const ACCOUNT: &str = "demo";
 
 /// How long a box may take to follow before a step has failed.
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The first line of the agent's block, up to where it speaks to people.
 const BEGIN: &str = "# BEGIN fleetkey";
@@ -31,15 +32,6 @@ pub(super) struct Door<'sandbox> {
     sshd: Sshd<'sandbox>,
     key_file: String,
     cancel: CancellationToken,
-}
-
-/// How long a box took to follow.
-#[derive(Debug)]
-pub(super) struct Followed {
-    /// Until the key file had changed.
-    pub(super) file: Duration,
-    /// Until a login that ended as wanted.
-    pub(super) login: Duration,
 }
 
 impl<'sandbox> Door<'sandbox> {
@@ -100,7 +92,7 @@ impl<'sandbox> Door<'sandbox> {
     /// Waits until the key is let in, or no longer, trying without a pause; both times count from `since`.
     ///
     /// The file is watched beside the logins, which take longer than the change does.
-    pub(super) fn follow(&self, since: Instant, key: &TestKey, wanted: bool) -> Result<Followed> {
+    pub(super) fn follow(&self, since: Instant, key: &TestKey, wanted: bool) -> Result<Outcome> {
         let what = if wanted { "the key is let in" } else { "the key is refused" };
         std::thread::scope(|scope| {
             let watching = scope.spawn(|| {
@@ -110,7 +102,7 @@ impl<'sandbox> Door<'sandbox> {
             self.wait(what, || Ok(self.sshd.can_log_in(ACCOUNT, key)? == wanted))?;
             let login = since.elapsed();
             let file = watching.join().map_err(|_| anyhow!("the thread that watches the key file panicked"))??;
-            Ok(Followed { file, login })
+            Ok(Outcome::after(file, login))
         })
     }
 

@@ -8,8 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::runtime::Runtime;
 
 use super::backdrop::{Backdrop, DEVELOPERS, OPERATORS};
-use super::door::{ACCOUNT, DEADLINE, Door, Followed};
-use super::layout::span;
+use super::door::{ACCOUNT, Door};
 use super::story::{Outcome, Stop, Story};
 use crate::agent::{Agent, AgentConfig};
 use crate::cloud::Cloud;
@@ -39,6 +38,7 @@ pub(super) fn play(story: &mut Story<'_>, runtime: &Runtime) -> Result<(), Stop>
     let backdrop = story.prepare("AWS with its people and groups", || Backdrop::raise(runtime, cancel.clone()))?;
     let mut stage = story.prepare("a box: sshd and the agent, listening for hints", || Stage::set(&backdrop, story))?;
     story.note("    Each change in IAM is followed by CGCloud's hint to look; without one, the next poll finds it.");
+    story.columns("key file", "in all");
     let told = stage.tell(story);
     if let (Err(stop), Some(agent)) = (&told, &stage.agent) {
         story.show_log(stop, &agent.log().text().unwrap_or_default());
@@ -63,16 +63,16 @@ impl<'b> Stage<'b> {
     }
 
     fn tell(&mut self, story: &mut Story<'_>) -> Result<(), Stop> {
-        let command = "fleetkey register-key alice.pub --person alice";
-        story.step(command, || self.alice_registers())?;
+        story.step("fleetkey register-key alice.pub --person alice", || self.alice_registers())?;
         story.step("alice joins developers", || self.alice_joins())?;
-        story.step("bob joins operators, with an RSA key", || self.bob_joins())?;
-        story.step("mallory's key is written into the block by hand", || self.mallory_tries())?;
+        story.step("bob, with an RSA key, joins operators", || self.bob_joins())?;
+        story.step("a key is slipped into the block by hand", || self.mallory_tries())?;
         story.step("the key file is deleted", || self.key_file_deleted())?;
-        story.step("AWS is down", || self.aws_goes_down())?;
-        story.step("AWS is back, and alice leaves developers", || self.alice_leaves())?;
-        story.step("fleetkey revoke-key, of bob's key", || self.bob_is_revoked())?;
-        story.step("carol leaves, the last one", || self.carol_leaves())?;
+        story.step("AWS is down, the agent restarts", || self.aws_goes_down())?;
+        story.step("AWS is back", || self.aws_comes_back())?;
+        story.step("alice leaves developers", || self.alice_leaves())?;
+        story.step("fleetkey revoke-key, of bob's", || self.bob_is_revoked())?;
+        story.step("carol, the last one, leaves", || self.carol_leaves())?;
         story.step(&format!("fleetkey-agent explain {ACCOUNT} --key alice.pub"), || self.explain_alice())
     }
 
@@ -83,19 +83,19 @@ impl<'b> Stage<'b> {
         let objects = self.backdrop.aws(self.backdrop.cloud.objects("people/alice/"))?;
         ensure!(objects.contains_key(&key), "the bucket has no {key}");
         self.door.expect("alice, who is in no group,", alice, false)?;
-        Ok(Outcome::held().saying("in the bucket; no login yet"))
+        Ok(Outcome::held())
     }
 
     fn alice_joins(&self) -> Result<Outcome> {
         let backdrop = self.backdrop;
         backdrop.aws(backdrop.cloud.add_to_group("alice", DEVELOPERS))?;
-        self.follow(Instant::now(), &backdrop.people.alice, true)
+        Ok(self.follow(Instant::now(), &backdrop.people.alice, true)?.saying("she is in"))
     }
 
     fn bob_joins(&self) -> Result<Outcome> {
         let backdrop = self.backdrop;
         backdrop.aws(backdrop.cloud.add_to_group("bob", OPERATORS))?;
-        self.follow(Instant::now(), &backdrop.people.bob, true)
+        Ok(self.follow(Instant::now(), &backdrop.people.bob, true)?.saying("he is in"))
     }
 
     fn mallory_tries(&self) -> Result<Outcome> {
@@ -103,9 +103,9 @@ impl<'b> Stage<'b> {
         self.door.smuggle_in(mallory.line())?;
         let since = Instant::now();
         self.door.wait("mallory's key is taken out", || Ok(!self.door.has(mallory)?))?;
-        let took = since.elapsed();
+        let file = since.elapsed();
         self.door.expect("mallory", mallory, false)?;
-        Ok(Outcome::after(took).saying("gone"))
+        Ok(Outcome::after(file, since.elapsed()).saying("gone"))
     }
 
     fn key_file_deleted(&self) -> Result<Outcome> {
@@ -113,9 +113,9 @@ impl<'b> Stage<'b> {
         self.door.delete_key_file()?;
         let since = Instant::now();
         self.door.wait("the key file is back", || Ok(self.door.has(&people.alice)? && self.door.has(&people.bob)?))?;
-        let took = since.elapsed();
+        let file = since.elapsed();
         self.door.expect("alice", &people.alice, true)?;
-        Ok(Outcome::after(took).saying("back"))
+        Ok(Outcome::after(file, since.elapsed()).saying("back"))
     }
 
     fn aws_goes_down(&mut self) -> Result<Outcome> {
@@ -127,25 +127,24 @@ impl<'b> Stage<'b> {
         agent.wait_ready()?;
         self.door.expect("alice, after a restart of the agent,", alice, true)?;
         // It has asked, and was refused: from here on it is the last known that serves.
-        let said = |status: Option<&str>| Ok(status.is_some_and(|status| status.contains(LAST_KNOWN)));
-        agent.notices().wait_for("STATUS", DEADLINE, said)?;
+        self.wait_for_status("the agent finds AWS gone", |status| status.contains(LAST_KNOWN))?;
         self.door.expect("alice, after a look that failed,", alice, true)?;
-        Ok(Outcome::held().saying("alice logs in, also after a restart of the agent"))
+        Ok(Outcome::held().saying("alice is still in"))
     }
 
-    fn alice_leaves(&mut self) -> Result<Outcome> {
-        let backdrop = self.backdrop;
-        backdrop.proxy.heal();
-        let healed = Instant::now();
+    fn aws_comes_back(&mut self) -> Result<Outcome> {
+        self.backdrop.proxy.heal();
         self.wait_for_push()?;
-        let agent = self.agent.as_mut().context("the agent is gone")?;
-        let said = |status: Option<&str>| Ok(status.is_some_and(|status| !status.contains(LAST_KNOWN)));
-        agent.notices().wait_for("STATUS", DEADLINE, said)?;
-        let in_step = span(healed.elapsed());
+        self.wait_for_status("the agent finds AWS back", |status| !status.contains(LAST_KNOWN))?;
+        Ok(Outcome::held().saying("the agent is in step again"))
+    }
+
+    fn alice_leaves(&self) -> Result<Outcome> {
+        let backdrop = self.backdrop;
         backdrop.aws(backdrop.cloud.remove_from_group("alice", DEVELOPERS))?;
         let outcome = self.follow(Instant::now(), &backdrop.people.alice, false)?;
         self.door.expect("carol", &backdrop.people.carol, true)?;
-        Ok(outcome.saying(format!("refused (the agent was in step {in_step} after AWS)")))
+        Ok(outcome.saying("she is out"))
     }
 
     fn bob_is_revoked(&self) -> Result<Outcome> {
@@ -153,8 +152,7 @@ impl<'b> Stage<'b> {
         let fingerprint = bob.fingerprint().to_string();
         self.backdrop.fleetkey(&["revoke-key", &fingerprint, "--yes", "--why", "laptop lost"])?;
         // The program has published the hint itself.
-        let Followed { file, login } = self.door.follow(Instant::now(), bob, false)?;
-        Ok(Outcome::after(login).saying(followed(file, false)))
+        Ok(self.door.follow(Instant::now(), bob, false)?.saying("he is out"))
     }
 
     fn carol_leaves(&self) -> Result<Outcome> {
@@ -165,7 +163,7 @@ impl<'b> Stage<'b> {
         let safe = backdrop.people.break_glass.public().to_string();
         ensure!(block.len() == 1 && block[0].contains(&safe), "the block holds {block:#?}");
         self.door.expect("the break-glass key", &backdrop.people.break_glass, true)?;
-        Ok(outcome.saying("refused; the block holds the break-glass key alone, which lets in"))
+        Ok(outcome.saying("only break-glass is left"))
     }
 
     fn explain_alice(&self) -> Result<Outcome> {
@@ -183,21 +181,17 @@ impl<'b> Stage<'b> {
     /// Publishes the hint, and waits until the box has followed the change that was made at `since`.
     fn follow(&self, since: Instant, key: &TestKey, wanted: bool) -> Result<Outcome> {
         self.backdrop.hint()?;
-        let Followed { file, login } = self.door.follow(since, key, wanted)?;
-        Ok(Outcome::after(login).saying(followed(file, wanted)))
+        self.door.follow(since, key, wanted)
     }
 
     fn wait_for_push(&self) -> Result<()> {
         let agent = self.agent.as_ref().context("the agent is gone")?;
-        agent.log().wait_for("hints get to the agent", DEADLINE, |line| line.contains(LISTENING)).map(drop)
+        self.door.wait("hints get to the agent", || Ok(agent.log().text()?.contains(LISTENING)))
     }
-}
 
-/// How the box followed, in words; the time of the login stands at the end of the line.
-pub(super) fn followed(file: std::time::Duration, wanted: bool) -> String {
-    if wanted {
-        format!("line in the file after {}, logged in after", span(file))
-    } else {
-        format!("line gone after {}, refused after", span(file))
+    /// Waits for what the agent tells systemd of itself.
+    fn wait_for_status(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> Result<()> {
+        let agent = self.agent.as_mut().context("the agent is gone")?;
+        self.door.wait(what, || Ok(agent.notices().last("STATUS").is_some_and(&wanted)))
     }
 }

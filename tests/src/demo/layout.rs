@@ -12,11 +12,23 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 60..=110;
 /// How far the text of a step stands from the left.
 const INDENT: usize = 9;
 
+/// The width of each of the two columns of times at the right edge.
+const TIME: usize = 10;
+
 /// How far what belongs to a step stands from the left.
 const QUOTE: &str = "         | ";
 
 /// What turns while a step waits.
 const FRAMES: [char; 4] = ['|', '/', '-', '\\'];
+
+/// How long a step took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Times {
+    /// Until the key file was as it should be, where that is what the step is about.
+    pub(super) file: Option<Duration>,
+    /// Until all of it was shown to hold.
+    pub(super) all: Duration,
+}
 
 /// How lines are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -66,29 +78,34 @@ impl Layout {
         self.note(&format!("{QUOTE}{text}"))
     }
 
-    /// A step that is done: its number, whether it held, what it was, and its time at the right edge.
-    pub(super) fn done(self, number: Option<usize>, held: bool, text: &str, took: Duration) -> String {
-        let mark = if held { self.good("ok") } else { self.bad("FAILED") };
-        let gap = if held { INDENT - 4 - "ok".len() } else { 1 };
-        let time = span(took);
-        let room = self.width.saturating_sub(INDENT + time.len() + 2);
-        let lines = wrap(text, room);
-        let last = lines.last().map_or(0, |line| line.chars().count());
-        // The mark of a failed step is longer; the time stays at the edge.
-        let shift = if held || lines.len() > 1 { 0 } else { "FAILED".len() + 1 + 4 - INDENT };
-        let fill = " ".repeat((self.width - INDENT - time.len()).saturating_sub(last + shift).max(2));
-        let text = lines.join(&format!("\n{}", " ".repeat(INDENT)));
-        format!("{} {mark}{}{text}{fill}{time}", numbered(number), " ".repeat(gap))
+    /// What the two columns of times say.
+    pub(super) fn columns(self, first: &str, second: &str) -> String {
+        self.note(&format!("{}{first:>TIME$}{second:>TIME$}", " ".repeat(self.width - 2 * TIME)))
+    }
+
+    /// A step that is done: its number, whether it held, what it was, and its times at the right edge.
+    pub(super) fn done(self, number: Option<usize>, held: bool, text: &str, times: Times) -> String {
+        let (mark, painted) = if held { ("ok", self.good("ok")) } else { ("FAILED", self.bad("FAILED")) };
+        let start = numbered(number);
+        // The longer mark takes of the gap first, then of the room.
+        let gap = " ".repeat((INDENT - start.len() - 1).saturating_sub(mark.len()).max(1));
+        let indent = start.len() + 1 + mark.len() + gap.len();
+        let room = self.width - indent - 2 * TIME;
+        let mut lines = wrap(text, room);
+        let last = lines.pop().unwrap_or_default();
+        let above: String = lines.iter().map(|line| format!("{line}\n{}", " ".repeat(indent))).collect();
+        let file = times.file.map(span).unwrap_or_default();
+        format!("{start} {painted}{gap}{above}{last:<room$}{file:>TIME$}{:>TIME$}", span(times.all))
     }
 
     /// A step that is under way, to be drawn over: exactly one line, however long its text is.
     pub(super) fn waiting(self, number: Option<usize>, frame: usize, text: &str, elapsed: Duration) -> String {
-        let time = span(elapsed);
-        let room = self.width.saturating_sub(INDENT + time.len() + 3);
+        let start = numbered(number);
+        let gap = " ".repeat(INDENT - start.len() - 2);
+        let room = self.width - INDENT - 2 * TIME;
         let text: String = text.chars().take(room).collect();
-        let fill = " ".repeat(room + 2 - text.chars().count());
         let turning = self.paint("36", &FRAMES[frame % FRAMES.len()].to_string());
-        format!("{} {turning}{}{text}{fill}{time}", numbered(number), " ".repeat(INDENT - 5))
+        format!("{start} {turning}{gap}{text:<room$}{:>1$}", span(elapsed), 2 * TIME)
     }
 
     fn paint(self, code: &str, text: &str) -> String {
@@ -130,33 +147,39 @@ mod tests {
     use super::*;
 
     const PLAIN: Layout = Layout { width: 60, colour: false, terminal: false };
-    const MS: Duration = Duration::from_millis(84);
+    const TIMES: Times = Times { file: Some(Duration::from_millis(84)), all: Duration::from_millis(20_040) };
 
     #[test]
     fn times_stand_at_the_right_edge_whether_a_step_held_or_not() {
-        let held = PLAIN.done(Some(2), true, "alice joins", MS);
-        assert_eq!(held, "  2 ok   alice joins                                   84 ms");
-        let failed = PLAIN.done(Some(12), false, "alice joins", Duration::from_millis(20_040));
+        let held = PLAIN.done(Some(2), true, "alice joins", TIMES);
+        assert_eq!(held, "  2 ok   alice joins                         84 ms    20.0 s");
+        let failed = PLAIN.done(Some(12), false, "alice joins", Times { file: None, ..TIMES });
         assert_eq!(failed, " 12 FAILED alice joins                                20.0 s");
-        assert_eq!(PLAIN.waiting(None, 5, "alice joins", MS).len(), 60);
-        assert!([held, failed].iter().all(|line| line.len() == 60));
+        let waiting = PLAIN.waiting(None, 5, "alice joins", TIMES.all);
+        assert_eq!(waiting, "    /    alice joins                                  20.0 s");
+        assert_eq!(PLAIN.columns("key file", "in all").len(), 60);
     }
 
     #[test]
     fn a_long_text_is_broken_between_words_and_one_that_waits_is_cut() {
-        let text = "carol leaves, the last one: the block is empty but for the break-glass key";
-        let done = PLAIN.done(Some(9), true, text, MS);
+        let text = "carol leaves, the last one: only the break-glass key lets in";
+        let done = PLAIN.done(Some(9), true, text, TIMES);
+        let lines: Vec<_> = done.lines().collect();
         assert_eq!(
-            done,
-            "  9 ok   carol leaves, the last one: the block is\n         empty but for the break-glass key             84 ms"
+            lines,
+            [
+                "  9 ok   carol leaves, the last one:",
+                "         only the break-glass key lets",
+                "         in                                  84 ms    20.0 s",
+            ]
         );
-        assert_eq!(PLAIN.waiting(Some(9), 0, text, MS).chars().count(), 60);
+        assert_eq!(PLAIN.waiting(Some(9), 0, text, TIMES.all).chars().count(), 60);
     }
 
     #[test]
-    fn colours_are_those_of_the_marks_and_none_without_a_terminal() {
+    fn colours_are_those_of_the_marks_and_there_are_none_without_a_terminal() {
         let colourful = Layout { colour: true, ..PLAIN };
-        assert!(colourful.done(None, true, "x", MS).starts_with("    \x1b[32mok\x1b[0m   x"));
-        assert!(!PLAIN.done(None, false, "x", MS).contains('\x1b'));
+        assert!(colourful.done(None, true, "x", TIMES).starts_with("    \x1b[32mok\x1b[0m   x"));
+        assert!(!PLAIN.done(None, false, "x", TIMES).contains('\x1b'));
     }
 }

@@ -40,7 +40,7 @@ pub fn run() -> Result<ExitCode> {
     let screen = Screen::start(layout).context("cannot start the thread that draws")?;
     let mut story = Story::new(&screen, layout, cancel);
     story.title("Fleetkey: a box that follows IAM");
-    story.note("Real sshd, real agent, in a sandbox of their own; AWS is played by moto.");
+    story.note("sshd and the agent are real, in sandboxes of their own. AWS is played by moto.");
     // Each act has taken down all that it built by the time it returns.
     let played = iam::play(&mut story, &runtime).and_then(|()| directory::play(&mut story));
     let (summary, code) = match played {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
-use super::layout::Layout;
+use super::layout::{Layout, Times};
 use super::screen::Screen;
 
 /// How many of the agent's last lines are shown when a step does not hold.
@@ -27,7 +27,8 @@ pub(super) enum Stop {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     detail: Option<String>,
-    took: Option<Duration>,
+    file: Option<Duration>,
+    all: Option<Duration>,
     quote: Vec<String>,
 }
 
@@ -37,9 +38,9 @@ impl Outcome {
         Self::default()
     }
 
-    /// It held, and what mattered of it took this long.
-    pub(super) fn after(took: Duration) -> Self {
-        Self { took: Some(took), ..Self::default() }
+    /// It held: the key file was right after `file`, and a login showed it after `all`.
+    pub(super) fn after(file: Duration, all: Duration) -> Self {
+        Self { file: Some(file), all: Some(all), ..Self::default() }
     }
 
     /// More to say on its line.
@@ -103,12 +104,17 @@ impl<'screen> Story<'screen> {
         self.screen.line(text);
     }
 
+    /// Says what the two columns of times are.
+    pub(super) fn columns(&self, first: &str, second: &str) {
+        self.screen.line(self.layout.columns(first, second));
+    }
+
     /// Builds what the steps need. Its line has no number.
     pub(super) fn prepare<T>(&self, doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T, Stop> {
         let start = Instant::now();
         self.screen.waiting(None, doing);
         let built = work().map_err(|error| self.failed(None, doing, start, &error))?;
-        self.screen.line(self.layout.done(None, true, doing, start.elapsed()));
+        self.screen.line(self.layout.done(None, true, doing, Times { file: None, all: start.elapsed() }));
         Ok(built)
     }
 
@@ -120,8 +126,8 @@ impl<'screen> Story<'screen> {
         let outcome = work().map_err(|error| self.failed(number, doing, start, &error))?;
         self.steps += 1;
         let text = outcome.detail.map_or_else(|| doing.to_owned(), |detail| format!("{doing}: {detail}"));
-        let took = outcome.took.unwrap_or_else(|| start.elapsed());
-        self.screen.line(self.layout.done(number, true, &text, took));
+        let times = Times { file: outcome.file, all: outcome.all.unwrap_or_else(|| start.elapsed()) };
+        self.screen.line(self.layout.done(number, true, &text, times));
         for line in outcome.quote {
             self.screen.line(self.layout.quote(&line));
         }
@@ -130,14 +136,14 @@ impl<'screen> Story<'screen> {
 
     /// Shows why a step did not hold.
     fn failed(&self, number: Option<usize>, doing: &str, start: Instant, error: &anyhow::Error) -> Stop {
-        let took = start.elapsed();
+        let times = Times { file: None, all: start.elapsed() };
         if !self.cancel.is_cancelled() {
             std::thread::sleep(INTERRUPTION_LAG);
         }
         if self.cancel.is_cancelled() {
             return Stop::Interrupted;
         }
-        self.screen.line(self.layout.done(number, false, doing, took));
+        self.screen.line(self.layout.done(number, false, doing, times));
         for line in format!("{error:#}").lines() {
             self.screen.line(self.layout.quote(line));
         }
