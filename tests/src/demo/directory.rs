@@ -70,7 +70,7 @@ impl<'b> Stage<'b> {
     }
 
     fn tell(&self, story: &mut Story<'_>) -> Result<(), Stop> {
-        story.step("people/*.pub and groups/admins are written", || self.people_come())?;
+        story.step("people/ and groups/ are filled", || self.people_come())?;
         story.step("dave's line goes from groups/admins", || self.dave_goes())
     }
 

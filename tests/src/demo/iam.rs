@@ -37,7 +37,7 @@ pub(super) fn play(story: &mut Story<'_>, runtime: &Runtime) -> Result<(), Stop>
     let cancel = story.cancel();
     let backdrop = story.prepare("AWS with its people and groups", || Backdrop::raise(runtime, cancel.clone()))?;
     let mut stage = story.prepare("a box: sshd and the agent, listening for hints", || Stage::set(&backdrop, story))?;
-    story.note("    Each change in IAM is followed by CGCloud's hint to look; without one, the next poll finds it.");
+    story.note("    After each change in IAM, CGCloud's hint to look is published.");
     story.columns("key file", "in all");
     let told = stage.tell(story);
     if let (Err(stop), Some(agent)) = (&told, &stage.agent) {
@@ -72,7 +72,7 @@ impl<'b> Stage<'b> {
         story.step("AWS is back", || self.aws_comes_back())?;
         story.step("alice leaves developers", || self.alice_leaves())?;
         story.step("fleetkey revoke-key, of bob's", || self.bob_is_revoked())?;
-        story.step("carol, the last one, leaves", || self.carol_leaves())?;
+        story.step("carol, the last, leaves", || self.carol_leaves())?;
         story.step(&format!("fleetkey-agent explain {ACCOUNT} --key alice.pub"), || self.explain_alice())
     }
 
