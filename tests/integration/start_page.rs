@@ -1,10 +1,14 @@
-//! The page that people start from: its commands for the box are run as they stand, in a real box.
+//! The page that people start from: its commands for the box are run as they stand, in a real box; with IAM in a
+//! sandbox, beside moto.
 
 use std::path::Path;
 
+use fleetkey_tests::agent::AgentConfig;
+use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::nspawn::SystemdBox;
 use fleetkey_tests::program;
+use fleetkey_tests::sandbox::Sandbox;
 
 const CLONE: &str = "/root/fleetkey";
 const KEY_FILE: &str = "/home/ubuntu/.ssh/authorized_keys";
@@ -47,12 +51,34 @@ fn every_command_for_the_box_does_what_the_page_says() {
     booted.wait_for("alice's line", |booted| booted.sh(&format!("cat {KEY_FILE} || true")).contains(" alice\n"));
     let said = run(look);
     assert!(said.contains("in step") && said.contains("yes: alice may log in to ubuntu"), "{said}");
+}
 
-    // There is no AWS here: of the section on IAM, what can be told without one.
+#[tokio::test]
+async fn the_configuration_for_iam_lets_in_who_is_in_the_group_and_the_key_in_the_safe() {
+    let cloud = Cloud::new().await.unwrap();
+    let (alice, safe) = (TestKey::new("alice@laptop").unwrap(), TestKey::new("safe@office").unwrap());
+    cloud.create_group("developers").await.unwrap();
+    cloud.create_user("alice").await.unwrap();
+    cloud.add_to_group("alice", "developers").await.unwrap();
+    cloud.put_person_key("alice", &alice).await.unwrap();
+
+    let sandbox = Sandbox::new().unwrap();
+    sandbox.add_account("ubuntu").unwrap();
+    sandbox.write(format!("{CLONE}/safe.pub"), format!("{}\n", safe.line())).unwrap();
+    // Where a box asks its metadata service, this one is told.
+    AgentConfig::iam(&cloud).write(&sandbox).unwrap();
+    let told: toml::Table = AgentConfig::iam(&cloud).toml().parse().unwrap();
+    let told: toml::Table = told.into_iter().filter(|(name, _)| name == "aws" || name == "instance").collect();
+
+    let page = repository("docs/usage/start.md");
     let iam = blocks(&page, "People in IAM");
     let configure = iam.iter().find(|block| block.contains("agent.toml")).expect("a block writes the configuration");
-    let (until_aws, _) = configure.split_once("fleetkey-agent sync").expect("the block has a dry run");
-    let said = run(until_aws);
-    assert!(said.contains("ubuntu") && said.contains("@@developers"), "{said}");
-    assert!(said.contains("fleetkey-agent-notifications"), "push is on: {said}");
+    let configure = configure.replace("END\nfleetkey", &format!("{told}END\nfleetkey"));
+    // There is no systemd here: the agent is run once.
+    let configure = configure.replace("systemctl reload fleetkey-agent", "fleetkey-agent sync");
+    let run = format!("set -eu; cd {CLONE}; exec 2>&1\n{configure}");
+    let said = sandbox.run("sh", &["-c", &run]).unwrap();
+    assert!(said.contains("@@developers") && said.contains(&format!("+{} alice", alice.public())), "{said}");
+    let file = sandbox.read(KEY_FILE).unwrap();
+    assert!([alice, safe].iter().all(|key| file.contains(&key.public().to_string())), "{file}");
 }
