@@ -92,10 +92,12 @@ impl Layout {
         let indent = start.len() + 1 + mark.len() + gap.len();
         let room = self.width - indent - 2 * TIME;
         let mut lines = wrap(text, room);
-        let last = lines.pop().unwrap_or_default();
-        let above: String = lines.iter().map(|line| format!("{line}\n{}", " ".repeat(indent))).collect();
+        if let Some(last) = lines.last_mut() {
+            *last = format!("{last:<room$}");
+        }
+        let text = lines.join(&format!("\n{}", " ".repeat(indent)));
         let file = times.file.map(span).unwrap_or_default();
-        format!("{start} {painted}{gap}{above}{last:<room$}{file:>TIME$}{:>TIME$}", span(times.all))
+        format!("{start} {painted}{gap}{text}{file:>TIME$}{:>TIME$}", span(times.all))
     }
 
     /// A step that is under way, to be drawn over: exactly one line, however long its text is.
