@@ -4,9 +4,9 @@
 
 mod harness;
 mod hostile_write;
-mod registries;
-mod service;
-mod systemd_box;
 mod instance;
 mod metrics;
 mod push;
+mod registries;
+mod service;
+mod systemd_box;
