@@ -77,7 +77,8 @@ impl Site {
     /// Puts the folder in order: away with what killed writers left, and with write permission for others.
     pub(super) fn tidy(&mut self) -> Result<(), Trouble> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let swept = sweep(folder.as_fd(), &self.name).map_err(|errno| Trouble::failed(Step::List, &self.path, errno))?;
+        let swept =
+            sweep(folder.as_fd(), &self.name).map_err(|errno| Trouble::failed(Step::List, &self.path, errno))?;
         if swept > 0 {
             self.notes.push(Note::Swept(swept));
         }

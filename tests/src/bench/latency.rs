@@ -124,14 +124,14 @@ async fn direct(cloud: &Cloud, topic: &str, samples: usize) -> Result<Vec<Durati
         let (receipt, returned) = try_join(hint, changing).await?;
         let receipt = receipt.context("the hint did not arrive")?;
         let looking = async {
-            look(cloud, joins).await?;
+            Box::pin(look(cloud, joins)).await?;
             Ok::<_, anyhow::Error>(returned.elapsed())
         };
         let tidying = async {
             cloud.sqs().delete_message().queue_url(&queue).receipt_handle(receipt).send().await?;
             receive(cloud, &queue, 0).await
         };
-        times.push(try_join(looking, tidying).await?.0);
+        times.push(Box::pin(try_join(looking, tidying)).await?.0);
     }
     Ok(times)
 }
@@ -154,7 +154,8 @@ async fn look(cloud: &Cloud, joins: bool) -> Result<()> {
         };
         let from_bucket = async {
             let (objects, of_pairs) = join(list("people/"), pairs()).await;
-            (objects?, of_pairs?);
+            objects?;
+            of_pairs?;
             if joins {
                 let guest = name(GUEST);
                 let object = format!("people/{guest}/{}.pub", key(GUEST)?.fingerprint().to_hex());
@@ -167,7 +168,7 @@ async fn look(cloud: &Cloud, joins: bool) -> Result<()> {
         from_ec2?;
         Ok::<_, anyhow::Error>(())
     };
-    let (keys, revoked) = join(keys, list("revoked/")).await;
+    let (keys, revoked) = join(Box::pin(keys), list("revoked/")).await;
     keys?;
     revoked?;
     Ok(())

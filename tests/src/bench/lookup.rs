@@ -58,7 +58,7 @@ fn box_with_keys() -> Result<Sandbox> {
     for number in 0..KEYS {
         let name = name(number);
         sandbox.write(format!("{FOLDER}/people/{name}.pub"), format!("{} {name}\n", key(number)?))?;
-        members.push_str(&format!("{name}\n"));
+        members.extend([name.as_str(), "\n"]);
     }
     sandbox.write(format!("{FOLDER}/groups/{GROUP}"), members)?;
     std::fs::create_dir_all(sandbox.path(format!("{FOLDER}/revoked")))?;

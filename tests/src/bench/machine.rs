@@ -22,10 +22,17 @@ pub(super) fn machine() -> String {
         format!("{cores} cores of {}", field(&processors, "model name").unwrap_or("an unnamed processor")),
         format!("{} GiB", gibibytes.unwrap_or_default() >> 20),
         format!("Linux {kernel}"),
+        format!("load at the start {}", load().unwrap_or_else(|| "unknown".to_owned())),
         format!("Fleetkey {} ({} build)", env!("CARGO_PKG_VERSION"), profile()),
     ];
     parts.extend(SHOWN.iter().filter_map(|name| Some(format!("{name} {}", pinned(name)?))));
     parts.join(", ")
+}
+
+/// Processes that ran or waited to, on average over the last minute: on a machine that is busy with other things, times
+/// are worth little.
+pub(super) fn load() -> Option<String> {
+    Some(fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.to_owned())
 }
 
 /// A debug build's numbers are good for nothing but trying the bench itself.

@@ -136,7 +136,7 @@ impl Report {
             text.push('\n');
         }
         for note in &self.notes {
-            text.push_str(&format!("- {note}\n"));
+            text.extend(["- ", note, "\n"]);
         }
         text
     }
