@@ -4,7 +4,7 @@
 #   make demo     a person joins and leaves a group; watch a box follow
 #   make test     all tests
 #   make check    all else that has to hold: format, lints, documentation, licences, shell, unit
-#   make bench    the numbers of the README
+#   make bench    the numbers of the README; BENCH_OPTIONS=--quick for fewer, --help for what else there is
 #   make fuzz     each fuzz target for FUZZ_SECONDS
 #   make deps     the Debian packages that the above need; silent when none is missing
 #   make clean    what the above have made here (the cache in ~/.cache/fleetkey stays)
@@ -49,7 +49,7 @@ check:
 
 bench: deps
 	$(VENV); FLEETKEY_BENCH_VENV=$$(tests/prepare bench); export FLEETKEY_BENCH_VENV; \
-	$(CARGO) build --release --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --release --package fleetkey-tests --bin bench
+	$(CARGO) build --release --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --release --package fleetkey-tests --bin bench -- $(BENCH_OPTIONS)
 
 # cargo-fuzz wants a nightly compiler's options; the pinned one gives them when told to.
 fuzz: deps

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 pub mod agent;
+pub mod bench;
 pub mod cloud;
 pub mod demo;
 mod http;

@@ -137,7 +137,13 @@ pub async fn for_agent(access: &AgentAccess) -> Result<SdkConfig, AwsError> {
 #[must_use]
 pub fn for_long_polls(config: &SdkConfig) -> SdkConfig {
     let attempt = LONG_POLL + READ_TIMEOUT;
-    config.to_builder().timeout_config(timeouts(attempt, attempt, attempt + OPERATION_TIMEOUT)).build()
+    config
+        .to_builder()
+        .timeout_config(timeouts(attempt, attempt, attempt + OPERATION_TIMEOUT))
+        // It wakes ten times a second for as long as an answer is waited for, and here one always is. The messages are
+        // small and their limits above hold for the whole answer.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .build()
 }
 
 /// The configuration of an operator's clients: environment, `~/.aws/config` and the rest of the chain that every AWS
@@ -271,6 +277,7 @@ mod tests {
         assert_eq!(config.timeout_config().unwrap().read_timeout(), Some(READ_TIMEOUT));
         let polling = for_long_polls(&config);
         assert!(polling.timeout_config().unwrap().read_timeout().unwrap() > LONG_POLL);
+        assert!(!polling.stalled_stream_protection().unwrap().is_enabled(), "a box at rest stays at rest");
         assert_eq!(polling.region(), config.region());
     }
 

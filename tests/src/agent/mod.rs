@@ -24,6 +24,9 @@ pub use notify::{Notice, NotifySocket};
 /// Where the agent is inside a sandbox.
 const PROGRAM: &str = "/usr/bin/fleetkey-agent";
 
+/// How long systemd would wait for a sign of life: short, so that tests see many.
+const WATCHDOG: Duration = Duration::from_secs(2);
+
 /// How long a start and an end may take.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -46,11 +49,21 @@ impl<'sandbox> Agent<'sandbox> {
 
     /// Starts `fleetkey-agent run` with these further arguments, on whatever configuration there is.
     pub fn start_as_is(sandbox: &'sandbox Sandbox, arguments: &[&str]) -> Result<Self> {
+        Self::launch(sandbox, arguments, WATCHDOG)
+    }
+
+    /// The same as [`Agent::start`], with another watchdog time, such as that of the shipped unit.
+    pub fn start_with_watchdog(sandbox: &'sandbox Sandbox, config: &AgentConfig, watchdog: Duration) -> Result<Self> {
+        config.write(sandbox)?;
+        Self::launch(sandbox, &[], watchdog)
+    }
+
+    fn launch(sandbox: &'sandbox Sandbox, arguments: &[&str], watchdog: Duration) -> Result<Self> {
         let log = Log::new()?;
         let notify = NotifySocket::bind(sandbox)?;
         let mut command = sandbox.command(PROGRAM);
         command.args(["run", "--config", AgentConfig::FILE, "--log", "json"]).args(arguments);
-        command.env("NOTIFY_SOCKET", notify.inside()).env("WATCHDOG_USEC", "2000000");
+        command.env("NOTIFY_SOCKET", notify.inside()).env("WATCHDOG_USEC", watchdog.as_micros().to_string());
         command.stdin(Stdio::null()).stdout(log.writer()?).stderr(log.writer()?);
         let mut process = Kept::start("the agent", command)?;
         let pid = wait_for_program(&mut process, &log)?;

@@ -1,0 +1,63 @@
+//! Runs a command again and again and times it, from just before its start to just after its end.
+//!
+//! To time a program inside a sandbox without the commands that lead there, the bench runs itself inside:
+//! `bench repeat RUNS PROGRAM ARGUMENTS`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::sandbox::{Options, Sandbox};
+
+/// Where the bench is inside a sandbox.
+const INSIDE: &str = "/usr/bin/fleetkey-bench";
+
+/// The times of `runs` runs of `command`, which must not fail. What it prints goes nowhere; see that it is right first.
+pub fn repeat(runs: usize, command: &mut Command) -> Result<Vec<Duration>> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    (0..runs)
+        .map(|_| {
+            let start = Instant::now();
+            let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+            let took = start.elapsed();
+            ensure!(status.success(), "{command:?}: {status}");
+            Ok(took)
+        })
+        .collect()
+}
+
+/// What a command prints, which must not fail.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A sandbox with the agent and the bench in it.
+pub(super) fn sandbox() -> Result<Sandbox> {
+    let me = std::env::current_exe().context("the path of this program is known")?;
+    let agent = crate::program("fleetkey-agent");
+    Options::default().program(agent, super::AGENT).program(me, INSIDE).start()
+}
+
+/// The same as [`repeat`], inside such a sandbox.
+pub(super) fn repeat_inside(
+    sandbox: &Sandbox,
+    runs: usize,
+    program: &str,
+    arguments: &[&str],
+) -> Result<Vec<Duration>> {
+    let runs = runs.to_string();
+    let times = sandbox.run(INSIDE, &[&["repeat", &runs, program], arguments].concat())?;
+    let times: Vec<u64> = serde_json::from_str(&times).with_context(|| format!("{INSIDE} repeat says {times:?}"))?;
+    Ok(times.into_iter().map(Duration::from_nanos).collect())
+}
+
+/// What `bench repeat` prints: nanoseconds, as a JSON list.
+pub fn repeat_to_json(runs: usize, program: &Path, arguments: &[String]) -> Result<String> {
+    let times = repeat(runs, Command::new(program).args(arguments))?;
+    let times: Vec<u64> = times.iter().map(|time| u64::try_from(time.as_nanos())).collect::<Result<_, _>>()?;
+    Ok(serde_json::to_string(&times)?)
+}
