@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::ground::{
-    AGENT, Answer, ask, directory, holds, in_step, key_file, machine, portrait, put, put_group, put_key_file,
+    AGENT, Answer, SOURCE, ask, directory, holds, in_step, key_file, machine, portrait, put, put_group, put_key_file,
     put_person, revoke, status, wait_for_keys, wait_for_status,
 };
 
@@ -57,7 +57,7 @@ fn sync_brings_files_in_step_once_and_says_what_it_did() -> Result<()> {
     let again = ask(&sandbox, &["sync"])?;
     assert!(again.code == Some(0) && again.stderr.contains("0 key files changed"), "{again:?}");
 
-    sandbox.run("mv", &[crate::ground::SOURCE, "/srv/elsewhere"])?;
+    sandbox.run("mv", &[SOURCE, "/srv/elsewhere"])?;
     let failed = ask(&sandbox, &["sync"])?;
     assert!(failed.code == Some(1) && failed.stderr.contains("NOT all in step"), "{failed:?}");
     assert!(holds(&sandbox, "ubuntu", &[&alice])?);
@@ -120,7 +120,7 @@ fn status_tells_how_the_agent_stands_and_by_its_exit_code_whether_all_is_well() 
     let text = ask(&sandbox, &["status"])?;
     assert!(text.code == Some(0) && text.stdout.starts_with("in step: 1 key, 1 account\n"), "{text:?}");
 
-    sandbox.run("chown", &["-R", "ubuntu", crate::ground::SOURCE])?;
+    sandbox.run("chown", &["-R", "ubuntu", SOURCE])?;
     put_group(&sandbox, "nudge", &[])?;
     wait_for_status(&sandbox, "a fault", |status| status["faults"].as_object().is_some_and(|all| !all.is_empty()))?;
     let bad = ask(&sandbox, &["status", "--json"])?;

@@ -5,7 +5,6 @@ use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
 
 use anyhow::{Context as _, Result};
-use fleetkey_tests::agent::AgentConfig;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::sandbox::Sandbox;
@@ -186,7 +185,6 @@ fn t12_a_wrong_call_of_any_command_exits_2_and_prints_nothing_on_stdout() -> Res
             vec!["-h"],
             vec!["--version"],
             vec!["-V"],
-            vec!["help"],
             vec![],
             vec!["ubuntu", "--help"],
             vec!["ubuntu", "alice"],
@@ -201,8 +199,7 @@ fn t12_a_wrong_call_of_any_command_exits_2_and_prints_nothing_on_stdout() -> Res
     );
     for arguments in calls {
         let answer = ask(&sandbox, &arguments)?;
-        let wanted = if arguments == ["authorized-keys", "help"] { Some(0) } else { Some(2) };
-        assert_eq!((answer.code, answer.stdout.as_str()), (wanted, ""), "{arguments:?}: {}", answer.stderr);
+        assert_eq!((answer.code, answer.stdout.as_str()), (Some(2), ""), "{arguments:?}: {}", answer.stderr);
     }
     Ok(())
 }
@@ -230,6 +227,5 @@ fn t12_authorized_keys_says_nothing_of_accounts_that_are_not_managed_and_fails_w
         assert_eq!((answer.code, answer.stdout.as_str()), (Some(1), ""), "{damage}: {}", answer.stderr);
         sandbox.write(file, whole)?;
     }
-    assert!(AgentConfig::FILE.starts_with("/etc/fleetkey/"));
     Ok(())
 }

@@ -11,17 +11,17 @@ use jiff::Timestamp;
 use crate::ground::{SOON, directory, holds, in_step, key_file, machine, polling, put, syncs, wait_for_keys};
 
 /// A line with an expiry this much later than now, in UTC.
-fn expiring(key: &TestKey, seconds: u64) -> Result<String> {
+fn expiring(key: &TestKey, seconds: u64) -> String {
     let at = Timestamp::now() + Duration::from_secs(seconds);
-    Ok(format!("expiry-time=\"{}\" {}\n", at.strftime("%Y%m%d%H%M%SZ"), key.line()))
+    format!("expiry-time=\"{}\" {}\n", at.strftime("%Y%m%d%H%M%SZ"), key.line())
 }
 
 #[test]
 fn expiry_a_key_goes_when_its_time_is_past_and_the_source_is_not_asked_for_it() -> Result<()> {
     let sandbox = machine(&["ubuntu"])?;
     let (soon, later) = (TestKey::new("soon")?, TestKey::new("later")?);
-    put(&sandbox, "people/soon.pub", expiring(&soon, 8)?)?;
-    put(&sandbox, "people/later.pub", expiring(&later, 3600)?)?;
+    put(&sandbox, "people/soon.pub", expiring(&soon, 8))?;
+    put(&sandbox, "people/later.pub", expiring(&later, 3600))?;
     let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["soon", "later"]))?;
     assert!(holds(&sandbox, "ubuntu", &[&soon, &later])?);
     let file = sandbox.read(key_file("ubuntu"))?;
@@ -36,7 +36,7 @@ fn expiry_a_key_goes_when_its_time_is_past_and_the_source_is_not_asked_for_it() 
 fn expiry_sshd_refuses_the_key_after_its_time_although_the_agent_is_dead() -> Result<()> {
     let sandbox = machine(&["ubuntu"])?;
     let alice = TestKey::new("alice")?;
-    put(&sandbox, "people/alice.pub", expiring(&alice, 12)?)?;
+    put(&sandbox, "people/alice.pub", expiring(&alice, 12))?;
     let config = directory().grant("ubuntu", &["alice"]);
     in_step(&sandbox, &config)?.kill9()?;
     let sshd = Sshd::start(&sandbox, "AuthorizedKeysFile .ssh/authorized_keys")?;

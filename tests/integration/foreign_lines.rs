@@ -7,11 +7,12 @@ use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::sandbox::Sandbox;
 use fleetkey_tests::sshd::Sshd;
+use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::ground::{
-    bytes, directory, in_step, key_file, machine, polling, put_key_file, put_person, revoke, status, take,
-    wait_for_keys, wait_for_status,
+    SOON, blob, bytes, directory, in_step, key_file, machine, polling, put_key_file, put_person, revoke, status, syncs,
+    take, wait_for_keys, wait_for_status,
 };
 
 /// What people have in such files.
@@ -54,18 +55,15 @@ fn r5_other_peoples_lines_survive_byte_for_byte_through_grant_change_and_retirem
         let file = bytes(&sandbox, &key_file("ubuntu"))?;
         assert_eq!(outside_the_block(&file)?, lines, "{what}, when alice comes");
         put_person(&sandbox, "alice", &[&bob])?;
-        let holds_bob = || {
-            Ok(bytes(&sandbox, &key_file("ubuntu"))?
-                .windows(68)
-                .any(|part| part == crate::ground::blob(&bob).as_bytes()))
-        };
-        fleetkey_tests::wait_until("bob's key", crate::ground::SOON, holds_bob)?;
+        let holds_bob =
+            || Ok(bytes(&sandbox, &key_file("ubuntu"))?.windows(68).any(|part| part == blob(&bob).as_bytes()));
+        wait_until("bob's key", SOON, holds_bob)?;
         assert_eq!(outside_the_block(&bytes(&sandbox, &key_file("ubuntu"))?)?, lines, "{what}, when the key changes");
 
         directory().write(&sandbox)?;
         agent.signal(Signal::SIGHUP)?;
         let gone = || Ok(bytes(&sandbox, &key_file("ubuntu"))? == lines);
-        fleetkey_tests::wait_until(&format!("{what} is as it was"), crate::ground::SOON, gone)?;
+        wait_until(&format!("{what} is as it was"), SOON, gone)?;
         agent.stop()?;
     }
     Ok(())
@@ -82,7 +80,7 @@ fn fault_3_a_key_that_somebody_else_put_in_still_lets_in() -> Result<()> {
     assert!(sshd.can_log_in("jenkins", &alice)?);
     assert!(sshd.can_log_in("jenkins", &worker)?);
     revoke(&sandbox, &alice)?;
-    sshd.wait_for_login("jenkins", &alice, false, crate::ground::SOON)?;
+    sshd.wait_for_login("jenkins", &alice, false, SOON)?;
     assert!(sshd.can_log_in("jenkins", &worker)?);
     Ok(())
 }
@@ -104,20 +102,20 @@ fn fault_5_tampering_is_put_right_within_a_second_although_the_key_set_is_what_i
     put_person(&sandbox, "alice", &[&alice])?;
     let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
-    let (good, looks) = (sandbox.read(key_file("ubuntu"))?, crate::ground::syncs(&sandbox));
+    let (good, looks) = (sandbox.read(key_file("ubuntu"))?, syncs(&sandbox));
     let mut times = Vec::new();
     for (number, tampering) in TAMPERINGS.iter().enumerate() {
         let line = tampering.replace("{}", &key_file("ubuntu"));
         sandbox.run("runuser", &["-u", "ubuntu", "--", "sh", "-c", &line])?;
         let repaired = || Ok(sandbox.read(key_file("ubuntu")).unwrap_or_default() == good);
-        times.push(fleetkey_tests::wait_until(tampering, crate::ground::SOON, repaired)?);
+        times.push(wait_until(tampering, SOON, repaired)?);
         let counted = |status: &serde_json::Value| status["counters"]["drift_repaired"].as_u64() > Some(number as u64);
         wait_for_status(&sandbox, &format!("{tampering} is counted"), counted)?;
     }
     times.sort();
     // A machine under load may be late once; a repair that waits for something is late each time.
     assert!(times[TAMPERINGS.len() / 2] < Duration::from_secs(1), "{times:?}");
-    assert_eq!(crate::ground::syncs(&sandbox), looks, "the source had no part in it");
+    assert_eq!(syncs(&sandbox), looks, "the source had no part in it");
     Ok(())
 }
 
@@ -138,7 +136,7 @@ fn rule_4_a_known_key_outside_the_block_goes_if_not_granted_and_moves_into_it_if
     let agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &theirs])?;
     assert_eq!(others(&sandbox)?, format!("# first\n{}# last", line(&theirs)));
-    agent.log().wait_for("word of bob's key", crate::ground::SOON, |entry| {
+    agent.log().wait_for("word of bob's key", SOON, |entry| {
         entry.contains("\"take-over\"") && entry.contains(&bob.fingerprint().to_string())
     })?;
     // Whoever puts it back by hand, has it taken out again; also once no registry holds it any more.

@@ -22,7 +22,7 @@ use fleetkey_tests::{program, wait_until};
 use serde_json::Value;
 
 /// How long anything that should happen may take on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The agent, inside.
 pub(crate) const AGENT: &str = "/usr/bin/fleetkey-agent";
@@ -91,13 +91,16 @@ pub(crate) fn take(sandbox: &Sandbox, name: &str) -> Result<()> {
 
 /// Registers these keys, and no others, for a person of the source.
 pub(crate) fn put_person(sandbox: &Sandbox, person: &str, keys: &[&TestKey]) -> Result<()> {
-    let lines: String = keys.iter().map(|key| format!("{}\n", key.line())).collect();
-    put(sandbox, &format!("people/{person}.pub"), lines)
+    put(sandbox, &format!("people/{person}.pub"), lines(keys.iter().map(|key| key.line())))
 }
 
 /// Makes these the members of a group of the source.
 pub(crate) fn put_group(sandbox: &Sandbox, group: &str, members: &[&str]) -> Result<()> {
-    put(sandbox, &format!("groups/{group}"), members.iter().map(|name| format!("{name}\n")).collect::<String>())
+    put(sandbox, &format!("groups/{group}"), lines(members.iter().copied()))
+}
+
+fn lines<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    texts.flat_map(|text| [text, "\n"]).collect()
 }
 
 /// Bars a key in the source.
@@ -165,11 +168,11 @@ pub(crate) fn status(sandbox: &Sandbox) -> Value {
 /// Waits for a status for which `wanted` holds, and returns it.
 pub(crate) fn wait_for_status(sandbox: &Sandbox, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     let mut last = Value::Null;
-    let waited = wait_until(what, SOON, || {
+    let outcome = wait_until(what, SOON, || {
         last = status(sandbox);
         Ok(wanted(&last))
     });
-    waited.with_context(|| format!("the status is:\n{last:#}"))?;
+    outcome.with_context(|| format!("the status is:\n{last:#}"))?;
     Ok(last)
 }
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::sandbox::Sandbox;
+use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::ground::{
-    bytes, directory, holds, in_step, key_file, machine, put_group, put_person, revoke, status, take, wait_for_keys,
-    wait_for_status, wait_in_step,
+    SOON, SOURCE, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_group, put_person,
+    revoke, status, syncs, take, wait_for_keys, wait_for_status, wait_in_step,
 };
 
 const BREAK_GLASS: &str = "/etc/fleetkey/break_glass.pub";
@@ -114,24 +115,24 @@ fn guard_the_break_glass_key_is_in_every_mode_and_whatever_becomes_of_the_source
         for account in ["shared", "whole"] {
             wait_for_keys(&sandbox, account, keys)?;
         }
-        let wanted = keys.iter().map(|key| crate::ground::blob(key).to_owned()).collect();
-        let file = format!("{}/root-kept", crate::ground::SYSTEM_KEYS);
-        let same = || Ok(crate::ground::blobs(&sandbox, &file)? == wanted);
-        fleetkey_tests::wait_until("the system file holds them", crate::ground::SOON, same).map(drop)
+        let wanted = keys.iter().map(|key| blob(key).to_owned()).collect();
+        let file = format!("{SYSTEM_KEYS}/root-kept");
+        let same = || Ok(blobs(&sandbox, &file)? == wanted);
+        wait_until("the system file holds them", SOON, same).map(drop)
     };
     everywhere(&[&alice, &emergency])?;
     take(&sandbox, "people/alice.pub")?;
     everywhere(&[&emergency])?;
     // The source is gone altogether; what is left of the file is put right all the same.
-    sandbox.run("mv", &[crate::ground::SOURCE, "/srv/elsewhere"])?;
+    sandbox.run("mv", &[SOURCE, "/srv/elsewhere"])?;
     sandbox.run("rm", &[&key_file("whole")])?;
     everywhere(&[&emergency])?;
     // A file that others can write is not believed, and takes nothing away, by a reload neither; one that is gone does.
     sandbox.run("chmod", &["0666", BREAK_GLASS])?;
     agent.signal(Signal::SIGHUP)?;
-    agent.log().wait_for("word of the file", crate::ground::SOON, |line| line.contains("\"break-glass\""))?;
-    agent.log().wait_for("the reload", crate::ground::SOON, |line| line.contains("\"reload\""))?;
-    let looks = crate::ground::syncs(&sandbox);
+    agent.log().wait_for("word of the file", SOON, |line| line.contains("\"break-glass\""))?;
+    agent.log().wait_for("the reload", SOON, |line| line.contains("\"reload\""))?;
+    let looks = syncs(&sandbox);
     wait_for_status(&sandbox, "a look after it", |now| now["counters"]["syncs"].as_u64() > Some(looks))?;
     everywhere(&[&emergency])?;
     sandbox.run("rm", &[BREAK_GLASS])?;
@@ -149,7 +150,7 @@ fn guard_a_break_glass_file_that_goes_bad_while_the_agent_runs_keeps_its_keys_in
     sandbox.write("/etc/fleetkey/new", format!("{}\n", mallory.line()))?;
     sandbox.run("chmod", &["0666", "/etc/fleetkey/new"])?;
     sandbox.run("mv", &["/etc/fleetkey/new", BREAK_GLASS])?;
-    agent.log().wait_for("word of the file", crate::ground::SOON, |line| line.contains("\"break-glass\""))?;
+    agent.log().wait_for("word of the file", SOON, |line| line.contains("\"break-glass\""))?;
     assert_eq!(bytes(&sandbox, &key_file("ubuntu"))?, before);
     Ok(())
 }

@@ -9,8 +9,8 @@ use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::ground::{
-    SOON, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_key_file, put_person,
-    revoke, shipped, wait_for_keys,
+    SOON, SOURCE, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_key_file,
+    put_person, revoke, shipped, wait_for_keys,
 };
 
 /// A machine with an account, alice in the source, and somebody else's key in the account's file.
@@ -165,7 +165,7 @@ fn a_spec_that_is_dropped_from_a_grant_is_gone_before_the_source_is_asked() -> R
     let agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice", "bob"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob, &theirs])?;
     agent.kill9()?;
-    sandbox.run("mv", &[crate::ground::SOURCE, "/srv/elsewhere"])?;
+    sandbox.run("mv", &[SOURCE, "/srv/elsewhere"])?;
     let mut agent = fleetkey_tests::agent::Agent::start(&sandbox, &directory().grant("ubuntu", &["bob"]))?;
     agent.wait_ready()?;
     assert!(holds(&sandbox, "ubuntu", &[&bob, &theirs])?);

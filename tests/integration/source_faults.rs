@@ -9,8 +9,8 @@ use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::proxy::Fault;
 
 use crate::ground::{
-    SOURCE, directory, holds, in_step, machine, polling, proxied, put_group, put_person, status, take, wait_for_keys,
-    wait_for_looks, wait_for_status, wait_in_step,
+    SOURCE, ask, directory, holds, in_step, key_file, machine, polling, proxied, put_group, put_person, revoke, status,
+    take, wait_for_keys, wait_for_looks, wait_for_status, wait_in_step,
 };
 
 #[tokio::test]
@@ -49,9 +49,9 @@ fn r1_the_last_key_is_taken_out_and_the_file_lets_nobody_in() -> Result<()> {
     put_person(&sandbox, "alice", &[&alice])?;
     let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
-    crate::ground::revoke(&sandbox, &alice)?;
+    revoke(&sandbox, &alice)?;
     wait_for_keys(&sandbox, "ubuntu", &[])?;
-    let file = sandbox.read(crate::ground::key_file("ubuntu"))?;
+    let file = sandbox.read(key_file("ubuntu"))?;
     assert!(file.lines().all(|line| line.starts_with('#')), "{file}");
     Ok(())
 }
@@ -190,7 +190,7 @@ fn fault_16_a_person_without_a_registered_key_is_told_by_name() -> Result<()> {
     }
     let key = TestKey::new("bob")?;
     sandbox.write("/tmp/bob.pub", key.line())?;
-    let answer = crate::ground::ask(&sandbox, &["explain", "ubuntu", "--key", "/tmp/bob.pub"])?;
+    let answer = ask(&sandbox, &["explain", "ubuntu", "--key", "/tmp/bob.pub"])?;
     assert!(
         answer.stdout.contains("no registry holds it") && answer.stdout.contains("hint: register it"),
         "{answer:?}"
