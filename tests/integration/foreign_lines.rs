@@ -11,8 +11,8 @@ use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::ground::{
-    SOON, blob, bytes, directory, in_step, key_file, machine, polling, put_key_file, put_person, revoke, status, syncs,
-    take, wait_for_keys, wait_for_status,
+    SOON, blob, bytes, directory, in_step, key_file, machine, polling, put_key_file, put_person, revoke, syncs, take,
+    wait_for_keys, wait_for_status,
 };
 
 /// What people have in such files.
@@ -144,8 +144,7 @@ fn rule_4_a_known_key_outside_the_block_goes_if_not_granted_and_moves_into_it_if
     put_key_file(&sandbox, "ubuntu", line(&theirs) + &line(&bob))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &theirs])?;
     assert_eq!(others(&sandbox)?, line(&theirs));
-    assert_eq!(status(&sandbox)["accounts"]["ubuntu"]["other_keys"], 1);
-    Ok(())
+    wait_for_status(&sandbox, "their key is counted", |now| now["accounts"]["ubuntu"]["other_keys"] == 1).map(drop)
 }
 
 #[tokio::test]

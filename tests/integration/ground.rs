@@ -66,6 +66,8 @@ pub(crate) fn proxied(cloud: &Cloud) -> Result<(Proxy, Cloud)> {
 pub(crate) fn in_step<'s>(sandbox: &'s Sandbox, config: &AgentConfig) -> Result<Agent<'s>> {
     let mut agent = Agent::start(sandbox, config)?;
     wait_in_step(&mut agent)?;
+    // systemd is told before the file is written.
+    wait_for_status(sandbox, "the first look", |status| status["looked_at"].is_string())?;
     Ok(agent)
 }
 
