@@ -3,7 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
 mod controller;
+mod commands;
+mod environment;
+mod expiry;
+mod foreign_lines;
+mod ground;
+mod guarded;
 mod harness;
+mod hints;
+mod homes;
+mod hostile_input;
 mod hostile_write;
 mod instance;
 mod metrics;
@@ -11,4 +20,12 @@ mod push;
 mod registries;
 mod service;
 mod start_page;
+mod last_good;
+mod metrics;
+mod modes;
+mod private;
+mod push;
+mod registries;
+mod service;
+mod source_faults;
 mod systemd_box;
