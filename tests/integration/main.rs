@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
-mod controller;
 mod commands;
+mod controller;
 mod environment;
 mod expiry;
 mod foreign_lines;
@@ -15,11 +15,6 @@ mod homes;
 mod hostile_input;
 mod hostile_write;
 mod instance;
-mod metrics;
-mod push;
-mod registries;
-mod service;
-mod start_page;
 mod last_good;
 mod metrics;
 mod modes;
@@ -28,4 +23,5 @@ mod push;
 mod registries;
 mod service;
 mod source_faults;
+mod start_page;
 mod systemd_box;
