@@ -251,9 +251,9 @@ impl Agent {
     /// What a look found becomes what the box does.
     async fn take(&mut self, looked: Looked) {
         if let Some(cloud) = looked.connected {
-            let mut host = self.engine.state().host.clone();
-            host.instance_id.get_or_insert_with(|| cloud.identity.instance_id.clone());
-            self.engine.bind(host);
+            // A state that was bound to another instance came here with an image.
+            let instance_id = Some(cloud.identity.instance_id.clone());
+            self.engine.bind(HostIdentity { instance_id, ..self.engine.state().host.clone() });
             self.lookout.connected(cloud);
         }
         self.looked_at = Some(Timestamp::now());
