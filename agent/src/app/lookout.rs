@@ -160,9 +160,9 @@ impl Lookout {
         self.instance_id.clone()
     }
 
-    /// How hints reach this box, for the status.
-    pub(super) fn push_health(&self) -> String {
-        self.push_health.borrow().clone()
+    /// How hints reach this box, for the status, and word of every change of it.
+    pub(super) fn push_health(&self) -> watch::Receiver<String> {
+        self.push_health.subscribe()
     }
 
     /// Hands the status to whoever keeps the object in the bucket, if it says anything new.
