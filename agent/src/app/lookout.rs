@@ -144,10 +144,13 @@ impl Lookout {
             action = "connected", instance = %cloud.identity.instance_id, region = %cloud.identity.region,
             "this is {} in {}", cloud.identity.instance_id, cloud.identity.region
         );
-        self.source = source_of(&self.settings, Some(&cloud));
+        // Until it is known where the bucket is, each look makes the way anew.
+        self.source = source_of(&self.settings, Some(&cloud)).filter(|_| cloud.bucket_found);
         self.instance_id = Some(cloud.identity.instance_id.clone());
-        let serve = self.serving();
-        self.tasks.spawn(serve(cloud));
+        if self.tasks.is_empty() {
+            let serve = self.serving();
+            self.tasks.spawn(serve(cloud));
+        }
     }
 
     /// The source, once there is a way to it.

@@ -143,6 +143,7 @@ impl Agent {
         let supervisor = Supervisor::new();
         let mut heartbeat = interval(supervisor.watchdog().unwrap_or(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let lookout = Lookout::new(Arc::clone(&settings), Arc::clone(&pushes));
         Self {
             config,
             flags,
