@@ -24,6 +24,7 @@ use crate::restrictions::{AllowedOptions, Restrictions};
 mod cache;
 pub mod ec2;
 pub mod iam;
+mod key_pairs;
 mod place;
 pub mod s3;
 
@@ -187,10 +188,11 @@ pub struct Access {
 
 /// The registries of these kinds, in this order. The directory is no registry to be asked by network and is left out.
 pub fn open(kinds: &[Registry], access: &Access) -> Vec<Box<dyn KeyRegistry>> {
+    let pairs = key_pairs::KeyPairs::new(access.ec2.clone());
     let open = |kind: &Registry| -> Option<Box<dyn KeyRegistry>> {
         match kind {
-            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone()))),
-            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(access.ec2.clone()))),
+            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone(), pairs.clone()))),
+            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(pairs.clone()))),
             Registry::Iam => Some(Box::new(iam::IamRegistry::new(access.iam.clone()))),
             Registry::Directory => None,
         }
