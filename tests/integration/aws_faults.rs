@@ -183,7 +183,13 @@ async fn a_reload_and_a_stop_wait_for_no_call_that_hangs() -> Result<()> {
     agent.wait_ready()?;
     fixture.wait_let_in(&fixture.alice)?;
     fixture.wait_well()?;
-    // Every task has a call under way when the reload comes: the look, the long poll, the status object.
+    // Every task has a call under way when the reload comes: the look, the long poll, the status object, which is written
+    // ten seconds after the last one.
+    fixture.proxy.spoil("s3:PutObject", Fault::Hang);
+    let dave = TestKey::new("dave@test")?;
+    fixture.cloud.put_person_key("dave", &dave).await?;
+    fixture.wait_let_in(&dave)?;
+    std::thread::sleep(Duration::from_secs(11));
     fixture.proxy.spoil("*", Fault::Hang);
     let key = TestKey::new("carol@test")?;
     fixture.config().grant_in_mode("root", &["carol"], "system").write(&fixture.sandbox)?;
