@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
+mod aws_calls;
+mod aws_faults;
 mod commands;
 mod controller;
+mod endurance;
 mod environment;
 mod expiry;
+mod fixture;
 mod foreign_lines;
 mod ground;
 mod guarded;
@@ -16,6 +20,8 @@ mod hostile_input;
 mod hostile_write;
 mod instance;
 mod last_good;
+mod least_privilege;
+mod metadata;
 mod metrics;
 mod modes;
 mod private;
@@ -25,3 +31,4 @@ mod service;
 mod source_faults;
 mod start_page;
 mod systemd_box;
+mod tls;

@@ -35,10 +35,14 @@ pub struct Cloud {
     pub identity: InstanceIdentity,
     /// The public-key bucket.
     pub bucket: String,
+    /// Whether S3 said in which region that is. If it did not, the instance's own is as good a guess as any.
+    pub(super) bucket_found: bool,
+    s3: aws_sdk_s3::Client,
     config: SdkConfig,
 }
 
-/// Finds out which instance this is and makes its clients. Asks the metadata service, but no service of AWS.
+/// Finds out which instance this is and makes its clients. Asks the metadata service, and of AWS one thing alone, which
+/// may fail: where the bucket is.
 pub async fn connect(settings: &Settings) -> Result<Cloud, Fault> {
     let fault = |text: String| Fault(text.into());
     let identity = identify(&settings.instance, &settings.aws, Path::new("/"));
@@ -56,7 +60,8 @@ pub async fn connect(settings: &Settings) -> Result<Cloud, Fault> {
     };
     let config = aws::for_agent(&access).await.map_err(|error| fault(one_line(&error)))?;
     let bucket = settings.aws.bucket.clone().unwrap_or_else(|| bucket::default_bucket(&identity.account_id));
-    Ok(Cloud { identity, bucket, config })
+    let found = aws::s3_of_bucket(&config, &bucket).await;
+    Ok(Cloud { identity, bucket, bucket_found: found.is_some(), s3: found.unwrap_or_else(|| aws::s3(&config)), config })
 }
 
 /// The options that registered keys may carry.
@@ -79,7 +84,7 @@ pub fn source_of(settings: &Settings, cloud: Option<&Cloud>) -> Option<Arc<dyn S
 impl Cloud {
     fn iam_source(&self, settings: &Settings, registries: &[Registry]) -> IamSource {
         let access = fleetkey_common::registry::Access {
-            s3: aws::s3(&self.config),
+            s3: self.s3.clone(),
             ec2: aws_sdk_ec2::Client::new(&self.config),
             iam: aws_sdk_iam::Client::new(&self.config),
             bucket: self.bucket.clone(),
@@ -147,20 +152,32 @@ impl Cloud {
     /// Writes the status to the bucket when it changes, and now and then. A failure is logged once, and tried again
     /// with the next.
     async fn keep_status_object(&self, mut status: watch::Receiver<Option<Arc<[u8]>>>, cancel: &CancellationToken) {
-        let client = aws::s3(&self.config);
+        let mut client = self.s3.clone();
         let key = bucket::status_key(&self.identity.instance_id);
         let mut complained = false;
         loop {
             let body = status.borrow_and_update().clone();
             if let Some(body) = body {
                 let put = client.put_object().bucket(&self.bucket).key(&key).content_type("application/json");
-                match put.body(body.to_vec().into()).send().await {
+                let put = tokio::select! {
+                    // Whoever ends this waits for it: a bucket that hangs must not hold up a reload or a stop.
+                    () = cancel.cancelled() => return,
+                    put = put.body(body.to_vec().into()).send() => put,
+                };
+                match put {
                     Ok(_) => complained = false,
-                    Err(error) if !complained => {
-                        complained = true;
-                        tracing::warn!(action = "status-object", "cannot put {key}: {}", error_text(&error));
+                    Err(error) => {
+                        if !complained {
+                            complained = true;
+                            tracing::warn!(action = "status-object", "cannot put {key}: {}", error_text(&error));
+                        }
+                        // It may be that its region was not to be had when it was last asked for.
+                        let found = tokio::select! {
+                            () = cancel.cancelled() => return,
+                            found = aws::s3_of_bucket(&self.config, &self.bucket) => found,
+                        };
+                        client = found.unwrap_or(client);
                     }
-                    Err(_) => {}
                 }
             }
             let earliest = Instant::now() + STATUS_GAP;

@@ -103,10 +103,11 @@ impl Lookout {
     /// Starts a look; one that is under way is given up.
     pub(super) fn start(&mut self, specs: BTreeSet<KeySpec>, cache: KeyCache) {
         let (settings, source) = (Arc::clone(&self.settings), self.source.clone());
+        let known_as = self.instance_id.clone();
         let look = async move {
             let (source, connected) = match source {
                 Some(source) => (source, None),
-                None => match connect(&settings).await {
+                None => match connect_as(&settings, known_as.as_deref()).await {
                     Ok(cloud) => match source_of(&settings, Some(&cloud)) {
                         Some(source) => (source, Some(cloud)),
                         None => return unreachable_source(Fault("this source cannot be asked".into())),
@@ -143,10 +144,13 @@ impl Lookout {
             action = "connected", instance = %cloud.identity.instance_id, region = %cloud.identity.region,
             "this is {} in {}", cloud.identity.instance_id, cloud.identity.region
         );
-        self.source = source_of(&self.settings, Some(&cloud));
+        // Until it is known where the bucket is, each look makes the way anew.
+        self.source = source_of(&self.settings, Some(&cloud)).filter(|_| cloud.bucket_found);
         self.instance_id = Some(cloud.identity.instance_id.clone());
-        let serve = self.serving();
-        self.tasks.spawn(serve(cloud));
+        if self.tasks.is_empty() {
+            let serve = self.serving();
+            self.tasks.spawn(serve(cloud));
+        }
     }
 
     /// The source, once there is a way to it.
@@ -159,9 +163,9 @@ impl Lookout {
         self.instance_id.clone()
     }
 
-    /// How hints reach this box, for the status.
-    pub(super) fn push_health(&self) -> String {
-        self.push_health.borrow().clone()
+    /// How hints reach this box, for the status, and word of every change of it.
+    pub(super) fn push_health(&self) -> watch::Receiver<String> {
+        self.push_health.subscribe()
     }
 
     /// Hands the status to whoever keeps the object in the bucket, if it says anything new.
@@ -189,6 +193,9 @@ impl Lookout {
         self.under_way = None;
         self.shown = None;
         self.source = source_of(&settings, None);
+        if settings.instance.id != self.settings.instance.id {
+            self.instance_id.clone_from(&settings.instance.id);
+        }
         self.settings = settings;
         self.begin();
     }
@@ -226,6 +233,14 @@ impl Lookout {
 
 fn unreachable_source(fault: Fault) -> Looked {
     Looked { findings: Findings::unreachable(fault), connected: None }
+}
+
+/// The way to AWS, if it is still the way of the instance that this was known as.
+async fn connect_as(settings: &Settings, known_as: Option<&str>) -> Result<Cloud, Fault> {
+    let cloud = connect(settings).await?;
+    let still = cloud.identity.still_is(known_as);
+    still.map_err(|error| Fault(fleetkey_common::error_text::one_line(&error).into()))?;
+    Ok(cloud)
 }
 
 /// Tries until AWS is reached.

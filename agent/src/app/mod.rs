@@ -14,7 +14,7 @@ use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::clock::since_boot;
@@ -100,6 +100,7 @@ struct Agent {
     drift: Drift,
     hints: Arc<Hints>,
     pushes: Arc<Notify>,
+    push_health: watch::Receiver<String>,
     supervisor: Supervisor,
     heartbeat: tokio::time::Interval,
     /// When a pass that drift asked for may start.
@@ -117,6 +118,7 @@ enum Event {
     Stop,
     Reload,
     Pushed,
+    PushHealth,
     FilesChanged,
     SourceChanged,
     DriftDue,
@@ -141,10 +143,12 @@ impl Agent {
         let supervisor = Supervisor::new();
         let mut heartbeat = interval(supervisor.watchdog().unwrap_or(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let lookout = Lookout::new(Arc::clone(&settings), Arc::clone(&pushes));
         Self {
             config,
             flags,
-            lookout: Lookout::new(Arc::clone(&settings), Arc::clone(&pushes)),
+            push_health: lookout.push_health(),
+            lookout,
             schedule: Schedule::new(settings.poll_interval, since_boot()),
             drift: Drift::new(Arc::clone(&hints)),
             settings,
@@ -186,6 +190,7 @@ impl Agent {
                 self.pushed = true;
                 self.schedule.ask();
             }
+            Event::PushHealth => self.tell(),
             Event::FilesChanged => self.note_drift(),
             Event::SourceChanged => {
                 if matches!(self.settings.source, SourceSettings::Directory { .. }) {
@@ -236,6 +241,8 @@ impl Agent {
             () = sleep_until(drift_at.unwrap_or(due_at)), if drift_at.is_some() => Event::DriftDue,
             () = sleep_until(due_at), if waits => Event::Due(due),
             () = self.pushes.notified() => Event::Pushed,
+            // The sender is the lookout's own, and lives as long as this.
+            Ok(()) = self.push_health.changed() => Event::PushHealth,
             () = self.hints.files.notified() => Event::FilesChanged,
             () = self.hints.source.notified() => Event::SourceChanged,
         }
@@ -251,9 +258,9 @@ impl Agent {
     /// What a look found becomes what the box does.
     async fn take(&mut self, looked: Looked) {
         if let Some(cloud) = looked.connected {
-            let mut host = self.engine.state().host.clone();
-            host.instance_id.get_or_insert_with(|| cloud.identity.instance_id.clone());
-            self.engine.bind(host);
+            // A state that was bound to another instance came here with an image.
+            let instance_id = Some(cloud.identity.instance_id.clone());
+            self.engine.bind(HostIdentity { instance_id, ..self.engine.state().host.clone() });
             self.lookout.connected(cloud);
         }
         self.looked_at = Some(Timestamp::now());
@@ -323,7 +330,7 @@ impl Agent {
             instance_id: self.lookout.instance_id().or_else(|| self.engine.state().host.instance_id.clone()),
             started_at: self.started_at,
             looked_at: self.looked_at,
-            push: self.lookout.push_health(),
+            push: self.push_health.borrow().clone(),
             config_error: self.config_error.clone(),
         };
         let status = Status::new(&self.engine, surroundings);

@@ -45,6 +45,13 @@ pub struct InstanceIdentity {
     pub partition: String,
 }
 
+impl InstanceIdentity {
+    /// Refuses to be another instance than this was known as before: no instance changes its id while it runs.
+    pub fn still_is(&self, known_as: Option<&str>) -> Result<(), IdentityError> {
+        agree("instance id", ("an answer of now", &self.instance_id), ("an earlier one", known_as))
+    }
+}
+
 /// It is not known which instance this is.
 #[derive(Debug, Error)]
 pub enum IdentityError {

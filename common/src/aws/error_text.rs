@@ -7,6 +7,7 @@ use std::error::Error;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::http::StatusCode;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 /// The longest text made of an error, in characters.
@@ -33,19 +34,20 @@ pub fn error_text<E>(error: &SdkError<E, HttpResponse>) -> String
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let status = error.raw_response().map(|response| response.status().as_u16());
+    let status = error.raw_response().map(HttpResponse::status);
     let mut text = match error.as_service_error() {
         Some(answer) => match (answer.code(), answer.message()) {
             (Some(code), Some(message)) => format!("{code}: {}", first_line(message)),
             (Some(code), None) => code.to_owned(),
             (None, Some(message)) => first_line(message).to_owned(),
+            (None, None) if status.is_some_and(StatusCode::is_success) => "an answer that makes no sense".to_owned(),
             (None, None) => "an answer that says nothing".to_owned(),
         },
         None => chain(error),
     };
     text = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_TEXT).collect();
     match status {
-        Some(status) => format!("{text} (HTTP {status})"),
+        Some(status) => format!("{text} (HTTP {})", status.as_u16()),
         None => text,
     }
 }
@@ -113,6 +115,16 @@ mod tests {
         let error = answer(403, "AccessDenied", "you may\tnot");
         assert_eq!(error_text(&error), "AccessDenied: you may not (HTTP 403)");
         assert!(error_text(&answer(500, "X", &"long ".repeat(1000))).chars().count() < 450);
+    }
+
+    #[test]
+    fn r15_garbage_is_told_apart_from_silence() {
+        let without_words = |status: u16| {
+            let response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from("<<{"));
+            SdkError::service_error(GetGroupError::generic(ErrorMetadata::builder().build()), response)
+        };
+        assert_eq!(error_text(&without_words(200)), "an answer that makes no sense (HTTP 200)");
+        assert_eq!(error_text(&without_words(500)), "an answer that says nothing (HTTP 500)");
     }
 
     #[test]

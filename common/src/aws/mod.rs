@@ -170,22 +170,24 @@ pub fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
 
 /// An S3 client for the region where this bucket is, which need not be that of `config`: one bucket serves all regions.
 ///
-/// Asks S3, which names the region also to those whom it refuses. When nothing comes back, the bucket is taken to be in
-/// the region of `config`; if it is not, calls fail with `PermanentRedirect`, and this is to be called again.
-pub async fn s3_of_bucket(config: &SdkConfig, bucket: &str) -> aws_sdk_s3::Client {
+/// Asks S3, which names the region also to those whom it refuses: no permission is needed. `None` when it does not say,
+/// as when it cannot be reached; this is to be called again then. Where an endpoint is given, that is the only place.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html>
+pub async fn s3_of_bucket(config: &SdkConfig, bucket: &str) -> Option<aws_sdk_s3::Client> {
     const REGION_HEADER: &str = "x-amz-bucket-region";
     let client = s3(config);
     if config.endpoint_url().is_some() {
-        return client;
+        return Some(client);
     }
     let region = match client.head_bucket().bucket(bucket).send().await {
         Ok(answer) => answer.bucket_region,
         Err(error) => error.raw_response().and_then(|answer| answer.headers().get(REGION_HEADER)).map(str::to_owned),
     };
-    match region.map(Region::new) {
-        Some(region) if config.region() != Some(&region) => s3(&config.to_builder().region(region).build()),
-        _ => client,
+    let region = Region::new(region?);
+    if config.region() == Some(&region) {
+        return Some(client);
     }
+    Some(s3(&config.to_builder().region(region).build()))
 }
 
 /// IMDSv2 at one URL, by the SDK's provider: it serves the last credentials on when the service fails for a while.
@@ -238,29 +240,46 @@ mod tests {
 
     use super::*;
 
-    /// An S3 whose every bucket is in Ireland.
-    #[derive(Debug)]
-    struct Ireland;
+    /// An S3 that answers everything with this status, and says that the bucket is in this region.
+    #[derive(Debug, Clone, Copy)]
+    struct Answering(u16, Option<&'static str>);
 
-    impl HttpConnector for Ireland {
+    impl HttpConnector for Answering {
         fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
-            let mut answer = HttpResponse::new(301.try_into().unwrap(), SdkBody::empty());
-            answer.headers_mut().insert("x-amz-bucket-region", "eu-west-1");
+            let mut answer = HttpResponse::new(self.0.try_into().unwrap(), SdkBody::empty());
+            if let Some(region) = self.1 {
+                answer.headers_mut().insert("x-amz-bucket-region", region);
+            }
             HttpConnectorFuture::ready(Ok(answer))
         }
     }
 
-    #[tokio::test]
-    async fn a_bucket_in_another_region_is_asked_for_there() {
+    async fn region_of_bucket(s3: Answering) -> Option<String> {
         let config = SdkConfig::builder()
             .behavior_version(behavior())
             .region(Region::new("us-west-2"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")))
-            .http_client(http_client_fn(|_, _| SharedHttpConnector::new(Ireland)))
+            .http_client(http_client_fn(move |_, _| SharedHttpConnector::new(s3)))
+            .retry_config(RetryConfig::disabled())
             .sleep_impl(TokioSleep::new())
             .build();
-        let client = s3_of_bucket(&config, "bucket").await;
-        assert_eq!(client.config().region(), Some(&Region::new("eu-west-1")));
+        let client = s3_of_bucket(&config, "bucket").await?;
+        client.config().region().map(ToString::to_string)
+    }
+
+    #[tokio::test]
+    async fn a_bucket_in_another_region_is_asked_for_there() {
+        for status in [200, 301, 403] {
+            let region = region_of_bucket(Answering(status, Some("eu-west-1"))).await;
+            assert_eq!(region.as_deref(), Some("eu-west-1"), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bucket_of_which_s3_does_not_say_where_it_is_is_not_taken_to_be_anywhere() {
+        for status in [404, 500, 503] {
+            assert_eq!(region_of_bucket(Answering(status, None)).await, None, "{status}");
+        }
     }
 
     #[tokio::test]

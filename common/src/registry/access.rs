@@ -10,6 +10,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::key_pairs::KeyPairs;
 use super::{KeyRegistry, Lookup, Registry, RegistryError, ec2, iam, s3};
 use crate::aws::error_text;
 use crate::names::PersonName;
@@ -32,10 +33,11 @@ pub struct Access {
 
 /// The registries of these kinds, in this order. The directory is no registry to be asked by network and is left out.
 pub fn open(kinds: &[Registry], access: &Access) -> Vec<Box<dyn KeyRegistry>> {
+    let pairs = KeyPairs::new(access.ec2.clone());
     let open = |kind: &Registry| -> Option<Box<dyn KeyRegistry>> {
         match kind {
-            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone()))),
-            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(access.ec2.clone()))),
+            Registry::S3 => Some(Box::new(s3::S3Registry::new(access.clone(), pairs.clone()))),
+            Registry::Ec2 => Some(Box::new(ec2::Ec2Registry::new(pairs.clone()))),
             Registry::Iam => Some(Box::new(iam::IamRegistry::new(access.iam.clone()))),
             Registry::Directory => None,
         }

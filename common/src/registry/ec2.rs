@@ -12,6 +12,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use super::key_pairs::KeyPairs;
 use super::place::Place;
 use super::{KeyCache, KeyRegistry, Lookup, Registry, RegistryError};
 use crate::names::PersonName;
@@ -28,23 +29,23 @@ pub const EXPIRES_TAG: &str = "fleetkey:expires";
 /// The key pairs of the client's region.
 #[derive(Debug, Clone)]
 pub struct Ec2Registry {
-    client: Client,
+    pairs: KeyPairs,
     allowed: AllowedOptions,
 }
 
 impl Ec2Registry {
-    /// Asks by this client. Keys with options are not handed out: a key pair has no place for them.
-    pub fn new(client: Client) -> Self {
-        Self { client, allowed: AllowedOptions::default() }
+    /// Asks for these. Keys with options are not handed out: a key pair has no place for them.
+    pub(super) fn new(pairs: KeyPairs) -> Self {
+        Self { pairs, allowed: AllowedOptions::default() }
     }
 
     async fn look(&self, people: &BTreeSet<PersonName>) -> BTreeMap<PersonName, Lookup> {
-        let pairs = match key_pairs(&self.client, Registry::Ec2, Some(people)).await {
+        let pairs = match self.pairs.of(Registry::Ec2, Some(people)).await {
             Ok(pairs) => pairs,
             Err(error) => return Lookup::all_failed(people, error),
         };
         let mut found: BTreeMap<_, _> = people.iter().map(|person| (person.clone(), Lookup::default())).collect();
-        for pair in pairs {
+        for pair in pairs.iter() {
             if let Some(lookup) = found.get_mut(&pair.person) {
                 lookup.add(pair.read(&self.allowed));
             }
@@ -58,11 +59,9 @@ impl Ec2Registry {
         if candidates.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let halves: BTreeSet<_> = key_pairs(&self.client, Registry::Ec2, None)
-            .await?
-            .iter()
-            .filter_map(|pair| pair.public_half().map(|key| key.fingerprint()))
-            .collect();
+        let pairs = self.pairs.of(Registry::Ec2, None).await?;
+        let halves: BTreeSet<_> =
+            pairs.iter().filter_map(|pair| pair.public_half().map(|key| key.fingerprint())).collect();
         Ok(candidates.iter().map(PublicKey::fingerprint).filter(|candidate| halves.contains(candidate)).collect())
     }
 }
@@ -74,8 +73,8 @@ impl KeyRegistry for Ec2Registry {
 
     fn names(&self) -> BoxFuture<'_, Result<BTreeSet<PersonName>, RegistryError>> {
         async move {
-            let pairs = key_pairs(&self.client, Registry::Ec2, None).await?;
-            Ok(pairs.into_iter().map(|pair| pair.person).collect())
+            let pairs = self.pairs.of(Registry::Ec2, None).await?;
+            Ok(pairs.iter().map(|pair| pair.person.clone()).collect())
         }
         .boxed()
     }

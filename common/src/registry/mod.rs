@@ -25,6 +25,8 @@ pub mod ec2;
 #[cfg(feature = "aws")]
 pub mod iam;
 #[cfg(feature = "aws")]
+mod key_pairs;
+#[cfg(feature = "aws")]
 mod place;
 #[cfg(feature = "aws")]
 pub mod s3;

@@ -1,7 +1,8 @@
 //! The IAM policies that are shipped: enough for what the agent does, and for no more.
 //!
 //! moto looks at actions, and at the ARNs of S3 buckets and objects; of conditions and other ARNs it knows too little.
-//! It takes the signature of a request with encoded characters for a wrong one, so that listings are left out.
+//! Before 5.2.5 it takes every signature of a request with encoded characters for a wrong one, that of AWS's own signer
+//! too; listings are left out here, and tried with the whole agent in `least_privilege`.
 
 use aws_sdk_s3::primitives::ByteStream;
 use fleetkey_agent::source::iam::open;

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use toml::{Table, Value};
 
 use crate::cloud::Cloud;
+use crate::imds::Imds;
 use crate::sandbox::Sandbox;
 
 /// The credentials file inside the sandbox.
@@ -44,6 +45,16 @@ impl AgentConfig {
             .set("aws.bucket", cloud.bucket())
             .set("aws.endpoint_url", cloud.endpoint())
             .credentials(&cloud.credentials_file())
+    }
+
+    /// The same on an instance that asks this metadata service who it is, and for its credentials.
+    pub fn iam_by_metadata(cloud: &Cloud, imds: &Imds) -> Self {
+        Self { table: Table::new(), files: Vec::new() }
+            .set("source", "iam")
+            .set("registries", vec!["s3", "ec2"])
+            .set("instance.metadata_url", imds.url())
+            .set("aws.bucket", cloud.bucket())
+            .set("aws.endpoint_url", cloud.endpoint())
     }
 
     /// Lets the holders of these key specs log in to the account.

@@ -151,10 +151,10 @@ impl<'sandbox> Agent<'sandbox> {
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// What `fleetkey-agent status --json` says.
+    /// What `fleetkey-agent status --json` says, also when it says by its exit status that not all is well.
     pub fn status_json(&self) -> Result<serde_json::Value> {
-        let text = self.sandbox.run(PROGRAM, &["status", "--json"])?;
-        serde_json::from_str(&text).with_context(|| format!("status --json says {text:?}"))
+        let output = self.sandbox.command(PROGRAM).args(["status", "--json"]).stdin(Stdio::null()).output()?;
+        serde_json::from_slice(&output.stdout).with_context(|| format!("status --json says {output:?}"))
     }
 }
 

@@ -1,12 +1,13 @@
 //! Which service and action of AWS a request is for, told from the request alone.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use crate::http::Message;
 
 /// One call to AWS.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     /// The service's signing name, such as `s3`; `unsigned` for a request without a signature.
     pub service: String,
@@ -14,10 +15,19 @@ pub struct Call {
     pub action: String,
     /// The request's path and query, as sent.
     pub target: String,
+    /// The request's body.
+    pub body: Vec<u8>,
     /// The status of the answer; `None` when there was none.
     pub status: Option<u16>,
     /// The time from the whole request to the whole answer.
     pub took: Duration,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, action, target, body, status, took } = self;
+        write!(f, "{service}:{action} {target} + {} bytes -> {status:?} in {took:?}", body.len())
+    }
 }
 
 /// How often each kind of call was made, by `service:Action`.
@@ -36,7 +46,8 @@ pub(super) fn classify(request: &Message) -> Call {
         "s3" => s3_action(request),
         _ => action(request).unwrap_or_else(|| request.method().to_owned()),
     };
-    Call { service, action, target: request.target().to_owned(), status: None, took: Duration::ZERO }
+    let (target, body) = (request.target().to_owned(), request.body.clone());
+    Call { service, action, target, body, status: None, took: Duration::ZERO }
 }
 
 /// The fourth part of `Credential=KEY/DATE/REGION/SERVICE/aws4_request`, in the header or a presigned URL.

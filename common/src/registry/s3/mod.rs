@@ -14,7 +14,8 @@ use futures_util::future::{BoxFuture, join, join_all, try_join, try_join3};
 use self::fetch::Fetched;
 use self::list::Listed;
 use self::rule::Rule;
-use super::ec2::{KeyPair, key_pairs};
+use super::ec2::KeyPair;
+use super::key_pairs::KeyPairs;
 use super::place::{Place, words};
 use super::{Access, KeyCache, KeyRegistry, Lookup, Registry, RegistryError};
 use crate::bucket::{self, KeyMetadata};
@@ -33,6 +34,7 @@ const FEW: usize = 10;
 #[derive(Debug, Clone)]
 pub struct S3Registry {
     access: Access,
+    pairs: KeyPairs,
 }
 
 /// An object to look at for one person.
@@ -51,9 +53,9 @@ struct Found {
 }
 
 impl S3Registry {
-    /// Asks with these clients; that of IAM is not used.
-    pub fn new(access: Access) -> Self {
-        Self { access }
+    /// Asks with these clients; of them, that of S3 alone is used.
+    pub(super) fn new(access: Access, pairs: KeyPairs) -> Self {
+        Self { access, pairs }
     }
 
     async fn look(&self, people: &BTreeSet<PersonName>, cache: &KeyCache) -> BTreeMap<PersonName, Lookup> {
@@ -110,7 +112,7 @@ impl S3Registry {
 
     /// The objects of the region's key pairs that are named as these persons.
     async fn list_pairs(&self, people: &BTreeSet<PersonName>) -> Found {
-        let pairs = match key_pairs(&self.access.ec2, Registry::S3, Some(people)).await {
+        let pairs = match self.pairs.of(Registry::S3, Some(people)).await {
             Ok(pairs) => pairs,
             Err(error) => return Found::failed(people, error),
         };
@@ -168,11 +170,11 @@ impl S3Registry {
     async fn all_names(&self) -> Result<BTreeSet<PersonName>, RegistryError> {
         let (folders, pairs) = try_join(
             list::folders(&self.access.s3, &self.access.bucket, bucket::PEOPLE),
-            key_pairs(&self.access.ec2, Registry::S3, None),
+            self.pairs.of(Registry::S3, None),
         )
         .await?;
         let mut names: BTreeSet<PersonName> = folders.iter().filter_map(|folder| folder.parse().ok()).collect();
-        names.extend(pairs.into_iter().map(|pair| pair.person));
+        names.extend(pairs.iter().map(|pair| pair.person.clone()));
         Ok(names)
     }
 
@@ -184,7 +186,7 @@ impl S3Registry {
         let named = |key: &str| bucket::parse_person_key(key).and_then(|(_, named)| named);
         let (own, pairs, of_pairs) = try_join3(
             self.list(bucket::PEOPLE, |key| named(key).is_some_and(|named| wanted.contains(&named))),
-            key_pairs(&self.access.ec2, Registry::S3, None),
+            self.pairs.of(Registry::S3, None),
             self.list(bucket::SSH_PUBKEY, |_| true),
         )
         .await?;
@@ -196,7 +198,7 @@ impl S3Registry {
             }
         }
         // The name of a pair that EC2 made with RSA tells of its private half: only EC2 knows which key it is.
-        for pair in pairs {
+        for pair in pairs.iter() {
             if let Some(key) = pair.public_half().filter(|key| wanted.contains(&key.fingerprint()))
                 && of_pairs.contains(object_of_pair(&pair.fingerprint).as_str())
             {
