@@ -2,7 +2,7 @@
 //! the status names what is missing.
 //!
 //! moto holds actions, and the ARNs of S3 alone, against a policy; conditions and other ARNs it does not look at, so
-//! that the other ARNs are widened here. What it cannot show was checked against AWS's Service Authorization Reference.
+//! that the other ARNs are widened here: whether AWS takes the conditions as they are meant is not shown.
 
 use std::path::Path;
 use std::time::Duration;
