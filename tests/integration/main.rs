@@ -10,4 +10,5 @@ mod metrics;
 mod push;
 mod registries;
 mod service;
+mod start_page;
 mod systemd_box;

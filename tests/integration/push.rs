@@ -210,6 +210,18 @@ async fn a_published_hint_arrives_and_is_deleted() {
 }
 
 #[tokio::test]
+async fn a_hint_given_to_a_poll_that_nobody_waits_for_comes_again_within_seconds() {
+    let moto = Moto::with_topic().await;
+    let push = Running::connected(moto.push()).await.stop().await;
+    moto.publish_hint().await;
+    // Received and not deleted: by this, or by the poll that the stopped one left behind.
+    let url = moto.queue_url().await;
+    moto.sqs().receive_message().queue_url(&url).wait_time_seconds(1).send().await.unwrap();
+    let mut running = Running::connected(push).await;
+    timeout(Duration::from_secs(5), running.hints.recv()).await.expect("the hint comes again").unwrap();
+}
+
+#[tokio::test]
 async fn t11_forged_unknown_and_truncated_messages_trigger_nothing_and_are_dropped() {
     let moto = Moto::with_topic().await;
     let mut running = Running::connected(moto.push()).await;

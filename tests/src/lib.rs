@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 pub mod agent;
 pub mod cloud;
+pub mod demo;
 mod http;
 pub mod imds;
 pub mod keys;

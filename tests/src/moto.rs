@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::log::Log;
 use crate::process::{Kept, bound};
 use crate::scratch::cache;
+use crate::wait_until;
 
 /// The packages of the virtual environment; its hash names the environment's folder, as in `tests/prepare`.
 const REQUIREMENTS: &[u8] = include_bytes!("../requirements.txt");
@@ -41,8 +42,8 @@ impl Moto {
         command.args(["--host", "127.0.0.1", "--port", "0"]).env_clear().env("PYTHONUNBUFFERED", "1");
         command.env("PATH", "/usr/bin:/bin").stdout(log.writer()?).stderr(log.writer()?);
         command.stdin(std::process::Stdio::null());
-        let process = Kept::start("moto_server", command)?;
-        let line = log.wait_for("moto_server listens", START_DEADLINE, |line| line.contains("Running on http://"))?;
+        let mut process = Kept::start("moto_server", command)?;
+        let line = wait_until_it_listens(&mut process, &log)?;
         let (_, address) = line.split_once("http://").context("the line was matched by this")?;
         let address = address.trim().parse().with_context(|| format!("moto_server says {line:?}"))?;
         Ok(Self { process, log, address })
@@ -97,6 +98,19 @@ impl Moto {
         ensure!(response.starts_with("HTTP/1.1 200"), "moto_server answers POST {path} with {response}");
         Ok(())
     }
+}
+
+/// The line in which the server says where it listens.
+fn wait_until_it_listens(process: &mut Kept, log: &Log) -> Result<String> {
+    let mut line = None;
+    let waited = wait_until("moto_server listens", START_DEADLINE, || {
+        let ended = process.ended()?;
+        line = log.lines()?.into_iter().find(|line| line.contains("Running on http://"));
+        ensure!(line.is_some() || ended.is_none(), "moto_server ended at once");
+        Ok(line.is_some())
+    });
+    waited.with_context(|| format!("the log of moto_server says:\n{}", log.text().unwrap_or_default()))?;
+    line.context("the line was seen")
 }
 
 /// The virtual environment that `tests/prepare` made: `$FLEETKEY_TEST_VENV`, or in the cache by the hash of its packages.

@@ -21,8 +21,10 @@ use super::topic::Topic;
 const RETENTION: Duration = Duration::from_mins(5);
 /// The longest wait for a message that SQS knows.
 pub(super) const LONG_POLL: Duration = Duration::from_secs(20);
-/// How long a message that was received is hidden. It is deleted at once, so this counts only if that fails.
-const VISIBILITY: Duration = Duration::from_secs(30);
+/// How long a message that was received is hidden. It is deleted at once, so this counts only if that fails, or if SQS
+/// gave it to a poll of which nobody waits for the answer any more, that of an agent that was restarted: then it is how
+/// late the hint is. One that is received twice is told by its id.
+const VISIBILITY: Duration = Duration::from_secs(2);
 /// The largest message: a hint has some fifty bytes, and one in an SNS envelope a thousand.
 const MESSAGE_LIMIT: usize = 16 * 1024;
 /// The most messages that one call takes.

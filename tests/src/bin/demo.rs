@@ -1,0 +1,7 @@
+//! What `make demo` runs.
+
+use std::process::ExitCode;
+
+fn main() -> anyhow::Result<ExitCode> {
+    fleetkey_tests::demo::run()
+}
