@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
 mod controller;
+mod docs;
 mod harness;
 mod hostile_write;
 mod instance;
