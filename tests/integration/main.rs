@@ -6,6 +6,7 @@ mod aws_calls;
 mod aws_faults;
 mod commands;
 mod controller;
+mod docs;
 mod endurance;
 mod environment;
 mod expiry;
