@@ -1,6 +1,6 @@
 //! Keys for emergencies: let in to every managed account, whatever becomes of the source.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fleetkey_common::error_text::one_line;
 use fleetkey_common::key_line;
@@ -26,6 +26,13 @@ impl BreakGlass {
     /// Keys to be read from `path`, which need not exist.
     pub fn new(path: PathBuf) -> Self {
         Self { path, keys: Vec::new(), complaint: None }
+    }
+
+    /// From now on reads `path`. Where that is the path so far, the keys stay, as they do when a file goes bad.
+    pub fn read_from(&mut self, path: &Path) {
+        if self.path != path {
+            *self = Self::new(path.to_owned());
+        }
     }
 
     /// The keys, as last read.

@@ -314,8 +314,9 @@ impl<'a> Resolver<'a> {
             return;
         };
         let before = entries.len();
-        let mut failed = false;
+        let (mut failed, mut refused) = (false, false);
         for (&registry, lookup) in registries {
+            refused |= !lookup.rejected.is_empty();
             let found = lookup.keys.iter().map(|registered| Entry {
                 person: person.clone(),
                 spec: Arc::clone(shared),
@@ -345,7 +346,7 @@ impl<'a> Resolver<'a> {
             }
             self.fault(part, Fault(error.to_string().into()));
         }
-        if entries.len() == before && !failed {
+        if entries.len() == before && !failed && !refused {
             self.out.notices.insert(Notice::NoKeys(person.clone()));
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use fleetkey_common::error_text::one_line;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
+use fleetkey_common::restrictions::time_zone_of_the_box;
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
@@ -187,7 +187,7 @@ impl Engine {
         let keys = self.wanted(&account, now);
         let leftovers = self.state.managed.get(&account).into_iter().flatten().copied();
         Job {
-            lines: render::lines(&keys, &TimeZone::system(), self.settings.render.expiry_time),
+            lines: render::lines(&keys, &time_zone_of_the_box(), self.settings.render.expiry_time),
             fingerprints: keys.iter().map(|granted| granted.key.fingerprint()).collect(),
             host: self.state.host.clone(),
             leftovers: leftovers.filter(|leftover| *leftover != mode).collect(),

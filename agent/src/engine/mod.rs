@@ -116,7 +116,7 @@ impl Engine {
 
     /// Takes new settings; the accounts that lost their grants are cleaned at the next pass.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
-        self.break_glass = BreakGlass::new(settings.guard.break_glass.clone());
+        self.break_glass.read_from(&settings.guard.break_glass);
         self.settings = settings;
         self.unknown.clear();
         self.drop_ungranted();

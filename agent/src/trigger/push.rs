@@ -170,7 +170,7 @@ impl Listener<'_> {
             Ok(_) => true,
             Err(error) => {
                 if let Some(held_back) = self.dropped.admit(discriminant(&error), Instant::now()) {
-                    warn!(message = id, held_back, %error, "a pushed message is no hint; it is dropped");
+                    warn!(message_id = id, held_back, %error, "a pushed message is no hint; it is dropped");
                 }
                 false
             }

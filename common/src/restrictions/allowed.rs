@@ -9,7 +9,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 use thiserror::Error;
 
-use super::{PERMISSIONS, Restrictions, SINGLE};
+use super::{PERMISSIONS, Restrictions, SINGLE, time_zone_of_the_box};
 
 /// How an option is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,9 +116,9 @@ pub enum OptionError {
 
 impl Default for AllowedOptions {
     /// `restrict`, `no-agent-forwarding`, `no-port-forwarding`, `no-pty`, `no-user-rc`, `no-X11-forwarding`,
-    /// `verify-required`, `from=` and `expiry-time=`; times are those of the system's time zone.
+    /// `verify-required`, `from=` and `expiry-time=`; times are those of [`time_zone_of_the_box`].
     fn default() -> Self {
-        Self { extra: BTreeSet::new(), time_zone: TimeZone::system() }
+        Self { extra: BTreeSet::new(), time_zone: time_zone_of_the_box() }
     }
 }
 

@@ -39,6 +39,18 @@ pub struct Restrictions {
     pub expires: Option<Timestamp>,
 }
 
+/// Where a box keeps its time zone; see localtime(5).
+const LOCAL_TIME: &str = "/etc/localtime";
+
+/// The time zone in which this box's sshd reads times: what `/etc/localtime` says, and UTC where it says nothing, as in
+/// tzset(3).
+///
+/// Not `$TZ`, by which whoever starts the agent would shift when keys expire.
+pub fn time_zone_of_the_box() -> TimeZone {
+    let data = std::fs::read(LOCAL_TIME).unwrap_or_default();
+    TimeZone::tzif("", &data).unwrap_or(TimeZone::UTC)
+}
+
 impl Restrictions {
     /// Whether there are none.
     pub fn is_none(&self) -> bool {
