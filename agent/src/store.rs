@@ -14,7 +14,7 @@ use fleetkey_common::public_key::Fingerprint;
 
 use crate::config::settings::PathSettings;
 use crate::instance::HostIdentity;
-use crate::state::State;
+use crate::state::{State, StateError};
 use crate::write::{open_private_folder, replace_file};
 
 /// The last good key set, root's alone.
@@ -43,6 +43,17 @@ pub struct Store {
     runtime: PathBuf,
 }
 
+/// What was found of the last good key set.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LastGood {
+    /// This box's own.
+    Ours(Box<State>),
+    /// That of another box: this one was made of its image.
+    AnotherBoxs,
+    /// None, or none that can be read.
+    None,
+}
+
 impl Store {
     /// The files in these folders, which are made when they are missing.
     pub fn new(paths: &PathSettings) -> Self {
@@ -50,30 +61,32 @@ impl Store {
     }
 
     /// The state of this box, if there is one that can be read; what is wrong with another is logged.
-    pub fn load_state(&self, host: &HostIdentity) -> Option<State> {
+    pub fn load_state(&self, host: &HostIdentity) -> LastGood {
         let path = self.state.join(STATE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return LastGood::None,
             Err(error) => {
                 tracing::error!(
                     action = "state-not-read",
                     "{}: {error}; starting without a last good key set",
                     path.display()
                 );
-                return None;
+                return LastGood::None;
             }
         };
-        State::parse(&bytes, host)
-            .inspect_err(|error| {
+        match State::parse(&bytes, host) {
+            Ok(state) => LastGood::Ours(Box::new(state)),
+            Err(error) => {
                 tracing::warn!(
                     action = "state-dropped",
                     "{}: {}; starting without a last good key set",
                     path.display(),
-                    one_line(error)
+                    one_line(&error)
                 );
-            })
-            .ok()
+                if matches!(error, StateError::OtherBox) { LastGood::AnotherBoxs } else { LastGood::None }
+            }
+        }
     }
 
     /// Puts the state in place.

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
-mod controller;
 mod commands;
+mod controller;
 mod environment;
 mod expiry;
 mod foreign_lines;
@@ -15,10 +15,6 @@ mod homes;
 mod hostile_input;
 mod hostile_write;
 mod instance;
-mod metrics;
-mod push;
-mod registries;
-mod service;
 mod last_good;
 mod metrics;
 mod modes;

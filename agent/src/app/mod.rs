@@ -105,6 +105,8 @@ struct Agent {
     /// When a pass that drift asked for may start.
     drift_at: Option<Instant>,
     last_drift_pass: Option<Instant>,
+    /// When the first of the keys expires that the last pass let in.
+    expires_at: Option<Timestamp>,
     started_at: Timestamp,
     looked_at: Option<Timestamp>,
     config_error: Option<String>,
@@ -156,6 +158,7 @@ impl Agent {
             heartbeat,
             drift_at: None,
             last_drift_pass: None,
+            expires_at: None,
             started_at: Timestamp::now(),
             looked_at: None,
             config_error: None,
@@ -180,7 +183,11 @@ impl Agent {
     async fn turn(&mut self, signals: &mut Signals) -> bool {
         match self.next_event(signals).await {
             Event::Stop => return false,
-            Event::Heartbeat => self.supervisor.alive(),
+            Event::Heartbeat => {
+                self.supervisor.alive();
+                // The clock may have been set, or the box have slept.
+                self.schedule.expires_in(self.expires_in(), since_boot());
+            }
             Event::Reload => self.reload().await,
             Event::Pushed => {
                 self.pushed = true;
@@ -269,10 +276,17 @@ impl Agent {
     /// One pass over the key files, and what follows from it.
     async fn pass(&mut self) {
         let pass = self.engine.pass().await;
-        self.schedule.written(pass.failed, self.engine.expires_in(Timestamp::now()), since_boot());
+        self.expires_at = pass.expires_at;
+        self.schedule.written(pass.failed, self.expires_in(), since_boot());
         self.drift.watch(&self.settings, pass.homes);
         self.ask_about_other_lines();
         self.tell();
+    }
+
+    /// How long until a key expires that the last pass let in; zero when that is past.
+    fn expires_in(&self) -> Option<Duration> {
+        let wait = self.expires_at?.duration_since(Timestamp::now());
+        Some(wait.try_into().unwrap_or(Duration::ZERO))
     }
 
     /// Asks the registries whose keys stand on other people's lines, unless they were asked of late.

@@ -25,13 +25,15 @@ use crate::key_set::{GrantedKey, KeySet};
 use crate::resolve::{Known, Notice, Part, Resolution, resolve};
 use crate::source::{Fault, Findings};
 use crate::state::State;
-use crate::store::Store;
-use crate::write::{WriteError, Writer};
+use crate::store::{LastGood, Store};
+use crate::write::Writer;
 
 mod changes;
 mod files;
+mod job;
 
-pub use files::{FileStatus, Pass, Preview};
+pub use files::{FileStatus, Pass};
+pub use job::Preview;
 
 /// How long a key on somebody's own line counts as unknown before the registries are asked again.
 const ASK_AGAIN: Duration = Duration::from_mins(10);
@@ -80,9 +82,9 @@ pub struct Engine {
     notices: BTreeSet<Notice>,
     counters: Counters,
     /// Writes that are under way, also those that outlasted the pass that began them.
-    jobs: JoinSet<(AccountName, Mode, Result<files::Done, WriteError>)>,
-    /// The accounts of these, and since when.
-    busy: BTreeMap<AccountName, Duration>,
+    jobs: JoinSet<job::Worked>,
+    /// The accounts of these.
+    busy: BTreeSet<AccountName>,
 }
 
 impl Engine {
@@ -90,8 +92,9 @@ impl Engine {
     pub fn open(settings: Arc<Settings>, host: HostIdentity, helper: PathBuf) -> Self {
         let store = Store::new(&settings.paths);
         let (state, saved) = match store.load_state(&host) {
-            Some(state) => (state, Some(Moment::now())),
-            None => (State::new(host, Moment::now()), None),
+            LastGood::Ours(state) => (*state, Some(Moment::now())),
+            LastGood::None => (State::new(host, Moment::now()), None),
+            LastGood::AnotherBoxs => (State::letting_nobody_in(host, Moment::now(), &settings.grants), None),
         };
         let mut engine = Self {
             break_glass: BreakGlass::new(settings.guard.break_glass.clone()),
@@ -108,7 +111,7 @@ impl Engine {
             notices: BTreeSet::new(),
             counters: Counters::default(),
             jobs: JoinSet::new(),
-            busy: BTreeMap::new(),
+            busy: BTreeSet::new(),
         };
         engine.drop_ungranted();
         engine
@@ -142,7 +145,7 @@ impl Engine {
     pub fn bind(&mut self, host: HostIdentity) {
         if !self.state.host.same_host(&host) {
             tracing::warn!(action = "state-dropped", "the state on disk came from another box; starting afresh");
-            self.state = State::new(host, Moment::now());
+            self.state = State::letting_nobody_in(host, Moment::now(), &self.settings.grants);
             self.saved = None;
         } else if self.state.host != host {
             self.state.host = host;
@@ -303,23 +306,27 @@ impl Engine {
         }
     }
 
-    /// The keys that are to be in the file of an account now: granted ones, then those for emergencies.
+    /// The keys that are to be in the file of an account now: granted ones, then those for emergencies. What root put
+    /// down for emergencies holds as it stands there: whoever registers the same key elsewhere cannot restrict it.
     pub fn wanted(&self, account: &AccountName, now: Timestamp) -> Vec<GrantedKey> {
+        let emergency = self.break_glass.keys().iter();
+        let emergency: Vec<_> = emergency
+            .filter(|key| !self.state.revoked.contains(&key.key.fingerprint()) && !key.restrictions.expired(now))
+            .cloned()
+            .collect();
+        let for_emergencies: BTreeSet<_> = emergency.iter().map(|granted| granted.key.fingerprint()).collect();
         let mut keys = self.state.key_set.granted(account, now);
-        let granted: BTreeSet<_> = keys.iter().map(|granted| granted.key.fingerprint()).collect();
-        let emergency = self.break_glass.keys().iter().filter(|key| {
-            let fingerprint = key.key.fingerprint();
-            !granted.contains(&fingerprint) && !self.state.revoked.contains(&fingerprint)
-        });
-        keys.extend(emergency.cloned());
+        keys.retain(|granted| !for_emergencies.contains(&granted.key.fingerprint()));
+        keys.extend(emergency);
         keys
     }
 
-    /// How long until the next key of any account expires.
-    pub fn expires_in(&self, now: Timestamp) -> Option<Duration> {
+    /// When the next of the keys that are let in at `now` expires.
+    fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let entries = self.state.key_set.accounts.values().flatten();
-        let expiries = entries.filter_map(|entry| entry.registered.restrictions.expires).filter(|at| *at > now);
-        expiries.min().and_then(|at| at.duration_since(now).try_into().ok())
+        let granted = entries.filter_map(|entry| entry.registered.restrictions.expires);
+        let emergency = self.break_glass.keys().iter().filter_map(|granted| granted.restrictions.expires);
+        granted.chain(emergency).filter(|at| *at > now).min()
     }
 
     /// The key set in force.

@@ -74,10 +74,11 @@ fn an_account_without_a_grant_loses_its_look_up_file() {
 fn a_state_is_kept_and_a_damaged_one_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    assert!(store.load_state(&host("i-1")).is_none());
+    assert_eq!(store.load_state(&host("i-1")), LastGood::None);
     let state = State::new(host("i-1"), Moment::now());
     store.save_state(&state.to_bytes()).unwrap();
-    assert_eq!(store.load_state(&host("i-1")), Some(state));
+    assert_eq!(store.load_state(&host("i-2")), LastGood::AnotherBoxs);
+    assert_eq!(store.load_state(&host("i-1")), LastGood::Ours(Box::new(state)));
     store.save_state(b"{").unwrap();
-    assert!(store.load_state(&host("i-1")).is_none());
+    assert_eq!(store.load_state(&host("i-1")), LastGood::None);
 }
