@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::clock::since_boot;
 use crate::config::settings::{Settings, SourceSettings};
@@ -32,7 +32,7 @@ mod cloud;
 mod lookout;
 
 pub use cloud::{Cloud, connect, source_of};
-use lookout::{Looked, Lookout};
+use lookout::{LOOK_LIMIT, Looked, Lookout, no_answer};
 
 /// How long to wait for further changes of a file before looking at it: an editor makes several at once.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -187,6 +187,7 @@ impl Agent {
                 self.supervisor.alive();
                 // The clock may have been set, or the box have slept.
                 self.schedule.expires_in(self.expires_in(), since_boot());
+                self.ask_about_other_lines();
             }
             Event::Reload => self.reload().await,
             Event::Pushed => {
@@ -196,6 +197,7 @@ impl Agent {
             Event::FilesChanged => self.note_drift(),
             Event::SourceChanged => {
                 if matches!(self.settings.source, SourceSettings::Directory { .. }) {
+                    self.pushed = true;
                     tokio::time::sleep(SETTLE).await;
                     self.schedule.ask();
                 }
@@ -269,6 +271,8 @@ impl Agent {
         self.schedule.fetch_done(outcome, fastrand::f64() * 2.0 - 1.0, since_boot());
         if std::mem::take(&mut self.pushed) {
             self.engine.forget_unknown();
+            // An answer that is under way may be from before the change.
+            self.question = None;
         }
         self.pass().await;
     }
@@ -298,7 +302,8 @@ impl Agent {
         let Some(source) = self.lookout.source().filter(|_| !candidates.is_empty()) else { return };
         self.question = Some(
             async move {
-                let known = source.known(&candidates).await;
+                let known = timeout(LOOK_LIMIT, source.known(&candidates)).await;
+                let known = known.unwrap_or_else(|_| Err(no_answer()));
                 (candidates, known)
             }
             .boxed(),

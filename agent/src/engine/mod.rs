@@ -13,7 +13,9 @@ use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::registry::KeyCache;
+use fleetkey_common::restrictions::{AllowedOptions, Restrictions};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
 use crate::break_glass::BreakGlass;
@@ -38,8 +40,12 @@ pub use job::Preview;
 /// How long a key on somebody's own line counts as unknown before the registries are asked again.
 const ASK_AGAIN: Duration = Duration::from_mins(10);
 
-/// How often the time at which the source was last reached is put on disk, when nothing else changes.
-const SAVE_REACHED: Duration = Duration::from_mins(5);
+/// The least time between two questions about keys on people's own lines: anybody can write new ones all the time.
+const ASK_GAP: Duration = Duration::from_secs(10);
+
+/// How many times within `max_stale` the time at which the source was last reached is put on disk, when nothing else
+/// changes: once an hour, for three days.
+const SAVES_OF_REACHED: u32 = 72;
 
 /// What one look at the source came to.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +83,10 @@ pub struct Engine {
     files: BTreeMap<AccountName, FileStatus>,
     /// Keys on people's own lines that no registry knew, and when that was asked.
     unknown: HashMap<Fingerprint, Duration>,
+    /// When that was last answered.
+    answered_at: Option<Duration>,
+    /// Why it could not be asked, so that it is said once.
+    question_fault: Option<Fault>,
     held: BTreeMap<AccountName, Held>,
     faults: BTreeMap<Part, Fault>,
     notices: BTreeSet<Notice>,
@@ -106,6 +116,8 @@ impl Engine {
             history: guard::History::new(),
             files: BTreeMap::new(),
             unknown: HashMap::new(),
+            answered_at: None,
+            question_fault: None,
             held: BTreeMap::new(),
             faults: BTreeMap::new(),
             notices: BTreeSet::new(),
@@ -121,17 +133,22 @@ impl Engine {
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.break_glass.read_from(&settings.guard.break_glass);
         self.settings = settings;
-        self.unknown.clear();
+        self.forget_unknown();
         self.drop_ungranted();
     }
 
-    /// Takes out of the last good key set what the configuration no longer grants: no source has a say in that.
+    /// Takes out of the last good key set what the configuration no longer grants, and keys with options that it no
+    /// longer allows: no source has a say in that.
     fn drop_ungranted(&mut self) {
         let grants: BTreeMap<_, _> = self.settings.grants.iter().map(|grant| (&grant.account, &grant.keys)).collect();
+        let allowed = AllowedOptions::with(&self.settings.render.allowed_options).unwrap_or_default();
+        let may_carry = |restrictions: &Restrictions| {
+            restrictions.options.is_empty() || allowed.parse(&restrictions.to_options(&TimeZone::UTC, false)).is_ok()
+        };
         let mut kept = self.state.key_set.clone();
         kept.accounts.retain(|account, _| grants.contains_key(account));
         for (account, entries) in &mut kept.accounts {
-            entries.retain(|entry| grants[account].contains(&entry.spec));
+            entries.retain(|entry| grants[account].contains(&entry.spec) && may_carry(&entry.registered.restrictions));
         }
         if kept != self.state.key_set {
             self.state.serial += 1;
@@ -175,7 +192,7 @@ impl Engine {
         self.counters.syncs += 1;
         let resolution = self.resolve(findings);
         let mut look = Look { failed: !resolution.faults.is_empty(), confirm_at: None };
-        self.note_faults(&resolution);
+        self.note_faults(&resolution, findings);
         let revoked_changed = self.state.revoked != resolution.revoked;
         self.state.revoked.clone_from(&resolution.revoked);
 
@@ -194,25 +211,35 @@ impl Engine {
             self.state.key_set = decision.key_set;
         }
         let moment = Moment::now();
-        let due = self.saved.as_ref().is_none_or(|saved| saved.age(&moment) >= SAVE_REACHED);
-        self.state.reached = moment;
+        let often = self.settings.guard.max_stale / SAVES_OF_REACHED;
+        let due = self.saved.as_ref().is_none_or(|saved| saved.age(&moment) >= often);
+        if findings.unreachable.is_none() {
+            self.state.reached = moment;
+        }
         if changed || revoked_changed || due {
             self.saved = None;
         }
         look
     }
 
-    fn resolve(&mut self, findings: &Findings) -> Resolution {
+    fn resolve(&self, findings: &Findings) -> Resolution {
         let now = Moment::now();
-        let max_stale = self.settings.guard.max_stale;
-        let stale = self.state.failing.iter().filter(|(_, since)| since.age(&now) > max_stale);
-        let stale: BTreeSet<Part> = stale.map(|(part, _)| part.clone()).collect();
+        let too_old = |since: &Moment| since.age(&now) > self.settings.guard.max_stale;
+        let stale = self.state.failing.iter().filter(|(_, since)| too_old(since));
+        let mut stale: BTreeSet<Part> = stale.map(|(part, _)| part.clone()).collect();
+        let grants = &self.settings.grants;
         let known = Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale };
-        resolve(&self.settings.grants, findings, known)
+        let resolution = resolve(grants, findings, known);
+        if !too_old(&self.state.reached) {
+            return resolution;
+        }
+        // What fails for the first time was last reached by the look before this one, too long ago by now.
+        stale.extend(resolution.faults.into_keys().filter(|part| !self.state.failing.contains_key(part)));
+        resolve(grants, findings, Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale })
     }
 
     /// Keeps which parts fail and since when, and says so when that changes.
-    fn note_faults(&mut self, resolution: &Resolution) {
+    fn note_faults(&mut self, resolution: &Resolution, findings: &Findings) {
         for (part, fault) in &resolution.faults {
             if self.faults.get(part) != Some(fault) {
                 tracing::warn!(action = "fault", part = %part, "{part} could not be looked up, what was known stands: {fault}");
@@ -229,7 +256,7 @@ impl Engine {
 
         let failing = &mut self.state.failing;
         let before = failing.len();
-        failing.retain(|part, _| resolution.faults.contains_key(part));
+        failing.retain(|part, _| resolution.faults.contains_key(part) || is_hidden(part, resolution, findings));
         let mut changed = failing.len() != before;
         for part in resolution.faults.keys() {
             if !failing.contains_key(part) {
@@ -243,8 +270,11 @@ impl Engine {
         }
     }
 
-    /// The keys on people's own lines about which the registries are to be asked.
+    /// The keys on people's own lines about which the registries are to be asked now.
     pub fn candidates(&self, now: Duration) -> Vec<PublicKey> {
+        if self.answered_at.is_some_and(|answered| now < answered + ASK_GAP) {
+            return Vec::new();
+        }
         let foreign = self.files.values().flat_map(|file| &file.foreign);
         let mut candidates: BTreeMap<Fingerprint, &PublicKey> = foreign.map(|key| (key.fingerprint(), key)).collect();
         candidates.retain(|key, _| self.unknown.get(key).is_none_or(|asked| now >= *asked + ASK_AGAIN));
@@ -254,6 +284,7 @@ impl Engine {
     /// Something changed in the registries: what was unknown may be known now.
     pub fn forget_unknown(&mut self) {
         self.unknown.clear();
+        self.answered_at = None;
     }
 
     /// Takes the registries' answer about `candidates`; true when the key files have to be passed over again.
@@ -263,13 +294,22 @@ impl Engine {
         known: Result<BTreeSet<Fingerprint>, Fault>,
         now: Duration,
     ) -> bool {
+        self.answered_at = Some(now);
         let known = match known {
             Ok(known) => known,
             Err(fault) => {
-                tracing::warn!(action = "fault", "could not ask whose the other lines' keys are: {fault}");
+                if self.question_fault.as_ref() != Some(&fault) {
+                    tracing::warn!(action = "fault", "could not ask whose the other lines' keys are: {fault}");
+                }
+                self.question_fault = Some(fault);
                 return false;
             }
         };
+        self.question_fault = None;
+        // Of lines that are gone nothing is kept: whoever writes ever new ones does not fill the memory.
+        let foreign = self.files.values().flat_map(|file| &file.foreign);
+        let standing: BTreeSet<_> = foreign.map(PublicKey::fingerprint).collect();
+        self.unknown.retain(|key, _| standing.contains(key));
         for key in candidates.iter().map(PublicKey::fingerprint).filter(|key| !known.contains(key)) {
             self.unknown.insert(key, now);
         }
@@ -369,3 +409,18 @@ impl Engine {
         self.counters
     }
 }
+
+/// Whether a look could not say how it stands with a part, because of another part that failed. Its time goes on then:
+/// faults that take turns do not make what was last known good for ever.
+fn is_hidden(part: &Part, resolution: &Resolution, findings: &Findings) -> bool {
+    let leads_to_people = |fault: &Part| matches!(fault, Part::Group(_) | Part::User(_) | Part::Names(_));
+    match part {
+        Part::Keys(person, _) if !findings.keys.contains_key(person) => {
+            resolution.faults.keys().any(|fault| *fault == Part::Source || leads_to_people(fault))
+        }
+        _ => resolution.faults.contains_key(&Part::Source),
+    }
+}
+
+#[cfg(test)]
+mod tests;
