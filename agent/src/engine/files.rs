@@ -238,6 +238,7 @@ impl Engine {
 
     fn job(&self, account: AccountName, mode: Mode, round: &Round) -> Job {
         let keys = self.wanted(&account, round.now);
+        let emergency: Vec<_> = self.break_glass.keys().iter().map(|granted| granted.key.clone()).collect();
         let leftovers = self.state.managed.get(&account).into_iter().flatten().copied();
         let (mode, governed) = match (self.is_unasked(&account), mode) {
             (false, _) => (mode, Arc::clone(&round.governed)),
@@ -247,7 +248,7 @@ impl Engine {
         };
         Job {
             lines: render::lines(&keys, &round.time_zone, self.settings.render.expiry_time),
-            fingerprints: keys.iter().map(|granted| granted.key.fingerprint()).collect(),
+            keys: keys.iter().map(|granted| (granted.key.fingerprint(), emergency.contains(&granted.key))).collect(),
             host: self.state.host.clone(),
             leftovers: leftovers.filter(|leftover| !same_file(*leftover, mode)).collect(),
             settled: self.files.get(&account).and_then(|file| file.settled.clone()),

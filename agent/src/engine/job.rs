@@ -13,7 +13,7 @@ use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use crate::config::settings::Mode;
 use crate::instance::HostIdentity;
 use crate::render;
-use crate::store::Store;
+use crate::store::{LookupLine, Store};
 use crate::write::{
     Account, Change, Folders, KeyFile, Note, Stamp, WriteError, Writer, look_up, open_folders_no_follow, stamp,
 };
@@ -55,8 +55,8 @@ pub(super) struct Job {
     pub(super) account: AccountName,
     pub(super) mode: Mode,
     pub(super) lines: Vec<String>,
-    /// The keys of the lines, in their order.
-    pub(super) fingerprints: Vec<Fingerprint>,
+    /// The keys of the lines, in their order, and whether each is for emergencies.
+    pub(super) keys: Vec<(Fingerprint, bool)>,
     pub(super) host: HostIdentity,
     pub(super) governed: Arc<BTreeSet<Fingerprint>>,
     /// Modes with another file, in which the account was kept before: that is cleaned once this one stands.
@@ -223,7 +223,10 @@ impl Job {
     }
 
     fn run(self) -> Worked {
-        let lookup: Vec<_> = self.fingerprints.iter().copied().zip(self.lines.iter().map(String::as_str)).collect();
+        let lookup = self.keys.iter().zip(&self.lines);
+        let lookup: Vec<_> = lookup
+            .map(|(&(fingerprint, for_emergencies), line)| LookupLine { fingerprint, for_emergencies, line })
+            .collect();
         self.store.save_lookup(&self.account, &self.host, &lookup);
         match look_up(&self.account) {
             Ok(account) => {

@@ -132,6 +132,9 @@ impl Engine {
     /// Takes new settings; the accounts that lost their grants are cleaned at the next pass.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.break_glass.read_from(&settings.guard.break_glass);
+        if self.settings.guard.max_stale != settings.guard.max_stale {
+            self.saved = None;
+        }
         self.settings = settings;
         self.forget_unknown();
         self.drop_ungranted();
@@ -329,7 +332,9 @@ impl Engine {
         }
         let bytes = self.state.to_bytes();
         let store = self.store.clone();
-        match crate::blocking::run(move || store.save_state(&bytes)).await {
+        let (reached, max_stale) = (self.state.reached.clone(), self.settings.guard.max_stale);
+        let save = move || store.save_state(&bytes).and_then(|()| store.save_serving(&reached, max_stale));
+        match crate::blocking::run(save).await {
             Ok(()) => self.saved = Some(Moment::now()),
             Err(error) => tracing::error!(
                 action = "state-not-saved",
