@@ -133,7 +133,8 @@ pub struct Known<'a> {
 
 /// Resolves the grants. Parts in `known.stale` that fail again let nobody in any more.
 pub fn resolve(grants: &[Grant], findings: &Findings, known: Known<'_>) -> Resolution {
-    let mut resolver = Resolver { findings, known, previous: Previous::new(known.key_set), out: Resolution::default(), failed: false };
+    let mut resolver =
+        Resolver { findings, known, previous: Previous::new(known.key_set), out: Resolution::default(), failed: false };
     resolver.out.revoked = resolver.revoked();
     for grant in grants {
         resolver.failed = resolver.out.faults.contains_key(&Part::Revocations);

@@ -173,7 +173,13 @@ impl Store {
         replace(&folder, name, bytes, LOOKUP_MODE)?;
         if let Some(group) = group {
             nix::unistd::fchown(&folder, None, Some(group))?;
-            nix::unistd::fchownat(&folder, Path::new(name), None, Some(group), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            nix::unistd::fchownat(
+                &folder,
+                Path::new(name),
+                None,
+                Some(group),
+                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+            )?;
         }
         Ok(())
     }

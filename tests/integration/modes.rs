@@ -10,8 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::ground::{
     AGENT, SOON, SOURCE, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_key_file,
-    put_person, revoke, shipped, wait_for_keys,
-    wait_for_looks,
+    put_person, revoke, shipped, wait_for_keys, wait_for_looks,
 };
 
 /// A machine with an account, alice in the source, and somebody else's key in the account's file.

@@ -174,7 +174,8 @@ impl Engine {
 
     /// What is to be done for an account; `None`: nothing.
     fn task(&mut self, account: &AccountName, round: &Round) -> Option<Task> {
-        if let Some(mode) = self.settings.grants.iter().find(|grant| grant.account == *account).map(|grant| grant.mode) {
+        if let Some(mode) = self.settings.grants.iter().find(|grant| grant.account == *account).map(|grant| grant.mode)
+        {
             if self.is_unasked(account) {
                 let file = self.files.entry(account.clone()).or_default();
                 file.error = Some(UNASKED.to_owned());

@@ -233,8 +233,7 @@ impl Job {
                 let kept = self.keep(&account);
                 // Watching is a help; the poll finds what it misses. A file that could not be written most of all is
                 // to be looked at again when somebody moves what stands in the way.
-                let homes =
-                    if self.mode == Mode::System { None } else { open_folders_no_follow(&account).ok() };
+                let homes = if self.mode == Mode::System { None } else { open_folders_no_follow(&account).ok() };
                 Worked { account: self.account, homes, outcome: Outcome::Kept(kept) }
             }
             Err(error) => Worked { account: self.account, homes: None, outcome: Outcome::Kept(Err(error.into())) },
@@ -242,6 +241,7 @@ impl Job {
     }
 
     /// Writes the file, if it is not as it should be.
+    #[expect(clippy::unnecessary_debug_formatting, reason = "a path that the message must show escaped")]
     fn keep(&self, account: &Account) -> Result<Done, Failure> {
         let file = key_file(account.clone(), self.mode, &self.system_keys);
         let path = file.path();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
-use fleetkey_common::public_key::{Fingerprint, PublicKey};
+use fleetkey_common::public_key::Fingerprint;
 use fleetkey_common::registry::KeyCache;
 use fleetkey_common::restrictions::{AllowedOptions, Restrictions};
 use jiff::Timestamp;
@@ -24,24 +24,20 @@ use crate::config::settings::{Mode, Settings};
 use crate::guard::{self, Held, guard};
 use crate::instance::HostIdentity;
 use crate::key_set::{GrantedKey, KeySet};
-use crate::resolve::{Known, Notice, Part, Resolution, resolve};
+use crate::resolve::{Notice, Part};
 use crate::source::{Fault, Findings};
 use crate::state::State;
 use crate::store::{LastGood, Store};
 use crate::write::Writer;
 
 mod changes;
+mod faults;
 mod files;
 mod job;
+mod questions;
 
 pub use files::{FileStatus, Pass};
 pub use job::Preview;
-
-/// How long a key on somebody's own line counts as unknown before the registries are asked again.
-const ASK_AGAIN: Duration = Duration::from_mins(10);
-
-/// The least time between two questions about keys on people's own lines: anybody can write new ones all the time.
-const ASK_GAP: Duration = Duration::from_secs(10);
 
 /// How many times within `max_stale` the time at which the source was last reached is put on disk, when nothing else
 /// changes: once an hour, for three days.
@@ -225,106 +221,6 @@ impl Engine {
         look
     }
 
-    fn resolve(&self, findings: &Findings) -> Resolution {
-        let now = Moment::now();
-        let too_old = |since: &Moment| since.age(&now) > self.settings.guard.max_stale;
-        let stale = self.state.failing.iter().filter(|(_, since)| too_old(since));
-        let mut stale: BTreeSet<Part> = stale.map(|(part, _)| part.clone()).collect();
-        let grants = &self.settings.grants;
-        let known = Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale };
-        let resolution = resolve(grants, findings, known);
-        if !too_old(&self.state.reached) {
-            return resolution;
-        }
-        // What fails for the first time was last reached by the look before this one, too long ago by now.
-        stale.extend(resolution.faults.into_keys().filter(|part| !self.state.failing.contains_key(part)));
-        resolve(grants, findings, Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale })
-    }
-
-    /// Keeps which parts fail and since when, and says so when that changes.
-    fn note_faults(&mut self, resolution: &Resolution, findings: &Findings) {
-        for (part, fault) in &resolution.faults {
-            if self.faults.get(part) != Some(fault) {
-                tracing::warn!(action = "fault", part = %part, "{part} could not be looked up, what was known stands: {fault}");
-            }
-        }
-        for part in self.faults.keys().filter(|part| !resolution.faults.contains_key(part)) {
-            tracing::info!(action = "fault-over", part = %part, "{part} can be looked up again");
-        }
-        for notice in resolution.notices.difference(&self.notices) {
-            tracing::warn!(action = "notice", "{notice}");
-        }
-        self.faults.clone_from(&resolution.faults);
-        self.notices.clone_from(&resolution.notices);
-
-        let failing = &mut self.state.failing;
-        let before = failing.len();
-        failing.retain(|part, _| resolution.faults.contains_key(part) || is_hidden(part, resolution, findings));
-        let mut changed = failing.len() != before;
-        for part in resolution.faults.keys() {
-            if !failing.contains_key(part) {
-                // It was last reached by the look before this one.
-                failing.insert(part.clone(), self.state.reached.clone());
-                changed = true;
-            }
-        }
-        if changed {
-            self.saved = None;
-        }
-    }
-
-    /// The keys on people's own lines about which the registries are to be asked now.
-    pub fn candidates(&self, now: Duration) -> Vec<PublicKey> {
-        if self.answered_at.is_some_and(|answered| now < answered + ASK_GAP) {
-            return Vec::new();
-        }
-        let foreign = self.files.values().flat_map(|file| &file.foreign);
-        let mut candidates: BTreeMap<Fingerprint, &PublicKey> = foreign.map(|key| (key.fingerprint(), key)).collect();
-        candidates.retain(|key, _| self.unknown.get(key).is_none_or(|asked| now >= *asked + ASK_AGAIN));
-        candidates.into_values().cloned().collect()
-    }
-
-    /// Something changed in the registries: what was unknown may be known now.
-    pub fn forget_unknown(&mut self) {
-        self.unknown.clear();
-        self.answered_at = None;
-    }
-
-    /// Takes the registries' answer about `candidates`; true when the key files have to be passed over again.
-    pub fn learn(
-        &mut self,
-        candidates: &[PublicKey],
-        known: Result<BTreeSet<Fingerprint>, Fault>,
-        now: Duration,
-    ) -> bool {
-        self.answered_at = Some(now);
-        let known = match known {
-            Ok(known) => known,
-            Err(fault) => {
-                if self.question_fault.as_ref() != Some(&fault) {
-                    tracing::warn!(action = "fault", "could not ask whose the other lines' keys are: {fault}");
-                }
-                self.question_fault = Some(fault);
-                return false;
-            }
-        };
-        self.question_fault = None;
-        // Of lines that are gone nothing is kept: whoever writes ever new ones does not fill the memory.
-        let foreign = self.files.values().flat_map(|file| &file.foreign);
-        let standing: BTreeSet<_> = foreign.map(PublicKey::fingerprint).collect();
-        self.unknown.retain(|key, _| standing.contains(key));
-        for key in candidates.iter().map(PublicKey::fingerprint).filter(|key| !known.contains(key)) {
-            self.unknown.insert(key, now);
-        }
-        let before = self.state.governed.len();
-        self.state.governed.extend(known);
-        let learned = self.state.governed.len() > before;
-        if learned {
-            self.saved = None;
-        }
-        learned
-    }
-
     /// Puts the state on disk, when it is not there as it is. A failure is logged, and tried again at the next call.
     pub async fn save(&mut self) {
         if self.saved.is_some() {
@@ -412,18 +308,6 @@ impl Engine {
     /// Counts since the start.
     pub fn counters(&self) -> Counters {
         self.counters
-    }
-}
-
-/// Whether a look could not say how it stands with a part, because of another part that failed. Its time goes on then:
-/// faults that take turns do not make what was last known good for ever.
-fn is_hidden(part: &Part, resolution: &Resolution, findings: &Findings) -> bool {
-    let leads_to_people = |fault: &Part| matches!(fault, Part::Group(_) | Part::User(_) | Part::Names(_));
-    match part {
-        Part::Keys(person, _) if !findings.keys.contains_key(person) => {
-            resolution.faults.keys().any(|fault| *fault == Part::Source || leads_to_people(fault))
-        }
-        _ => resolution.faults.contains_key(&Part::Source),
     }
 }
 

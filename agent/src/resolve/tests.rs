@@ -238,7 +238,8 @@ fn rule_1_of_an_account_that_nobody_was_ever_asked_about_a_failed_look_says_noth
     let has = |resolution: &Resolution| resolution.key_set.accounts.contains_key(&account);
     let blind = findings(&[("dev", Err(()))], &[]);
     let unsure = Findings { revoked: Some(Err(fault())), ..findings(&[], &[("alice", found(&[1]))]) };
-    for (specs, failed) in [(&["@@dev"], &blind), (&["alice"], &unsure), (&["alice"], &Findings::unreachable(fault()))] {
+    for (specs, failed) in [(&["@@dev"], &blind), (&["alice"], &unsure), (&["alice"], &Findings::unreachable(fault()))]
+    {
         assert!(!has(&resolve_after(&never, specs, failed)), "{specs:?}");
     }
     let nobody = resolve_after(&never, &["@@dev"], &findings(&[("dev", Ok(&[]))], &[]));
