@@ -3,7 +3,7 @@
 //! Folders in a home are watched by descriptors that were opened without following links, so that nobody can make the
 //! agent watch what is not theirs. What was seen is only a hint: the pass over the files finds out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -92,9 +92,14 @@ impl Drift {
     }
 
     /// Watches what these settings name, as it stands now: called after every pass, since folders come and go.
-    /// `homes`: the folders of each home, as the pass found them.
+    /// `homes`: the folders of each home that the pass could open; the watches of other granted accounts stay.
     pub fn watch(&mut self, settings: &Settings, homes: Vec<(AccountName, Folders)>) {
         let mut wanted = BTreeMap::new();
+        let in_homes = settings.grants.iter().filter(|grant| grant.mode != Mode::System);
+        let mut silent: BTreeSet<_> = in_homes.map(|grant| grant.account.to_string()).collect();
+        for (account, _) in &homes {
+            silent.remove(account.as_str());
+        }
         for (account, folders) in homes {
             home_folders(&account, folders, &mut wanted);
         }
@@ -110,16 +115,19 @@ impl Drift {
                 by_path(Watched::Source, &path.join(name), &mut wanted);
             }
         }
-        self.replace(wanted);
+        self.replace(wanted, &silent);
     }
 
-    /// Makes the watches these: what is watched already stays, what is gone goes.
-    fn replace(&mut self, wanted: BTreeMap<(Watched, Key), Watch>) {
+    /// Makes the watches these: what is watched already stays, what is gone goes, unless the account is `silent`.
+    fn replace(&mut self, wanted: BTreeMap<(Watched, Key), Watch>, silent: &BTreeSet<Key>) {
         let Some(watcher) = &mut self.watcher else { return };
         let gone: Vec<_> = self
             .watches
             .iter()
-            .filter(|(key, watch)| wanted.get(*key).is_none_or(|wanted| wanted.inode != watch.inode))
+            .filter(|(key, watch)| match wanted.get(*key) {
+                Some(wanted) => wanted.inode != watch.inode,
+                None => !(matches!(key.0, Watched::Home | Watched::SshFolder) && silent.contains(&key.1)),
+            })
             .map(|(key, _)| key.clone())
             .collect();
         for watch in gone.iter().filter_map(|key| self.watches.remove(key)) {

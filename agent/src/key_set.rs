@@ -32,7 +32,8 @@ impl Entry {
     }
 }
 
-/// For each account that has a grant, the reasons for which keys are let in. An account with no entry lets nobody in.
+/// For each account that has a grant, the reasons for which keys are let in. An account without reasons lets nobody in;
+/// of one that is not there at all, nobody could say yet who may log in.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeySet {
     /// By account; sorted by person, fingerprint, spec, registry.

@@ -108,7 +108,7 @@ impl fmt::Display for Notice {
 /// What the grants resolve to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Resolution {
-    /// The keys to be let in.
+    /// The keys to be let in. Without an account of which nobody ever could say who may log in.
     pub key_set: KeySet,
     /// The parts that could not be looked up: for these, what was known before still stands.
     pub faults: BTreeMap<Part, Fault>,
@@ -133,11 +133,16 @@ pub struct Known<'a> {
 
 /// Resolves the grants. Parts in `known.stale` that fail again let nobody in any more.
 pub fn resolve(grants: &[Grant], findings: &Findings, known: Known<'_>) -> Resolution {
-    let mut resolver = Resolver { findings, known, previous: Previous::new(known.key_set), out: Resolution::default() };
+    let mut resolver =
+        Resolver { findings, known, previous: Previous::new(known.key_set), out: Resolution::default(), failed: false };
     resolver.out.revoked = resolver.revoked();
     for grant in grants {
+        resolver.failed = resolver.out.faults.contains_key(&Part::Revocations);
         let entries = resolver.account(grant);
-        resolver.out.key_set.accounts.insert(grant.account.clone(), entries);
+        // That nobody may log in is an answer; that nobody could be asked is none.
+        if !entries.is_empty() || !resolver.failed || known.key_set.accounts.contains_key(&grant.account) {
+            resolver.out.key_set.accounts.insert(grant.account.clone(), entries);
+        }
     }
     resolver.out
 }
@@ -193,10 +198,13 @@ struct Resolver<'a> {
     known: Known<'a>,
     previous: Previous<'a>,
     out: Resolution,
+    /// Whether any part failed that the account at hand depends on.
+    failed: bool,
 }
 
 impl<'a> Resolver<'a> {
     fn fault(&mut self, part: Part, fault: Fault) {
+        self.failed = true;
         self.out.faults.insert(part, fault);
     }
 
@@ -221,6 +229,7 @@ impl<'a> Resolver<'a> {
         for spec in &grant.keys {
             let shared = Arc::new(spec.clone());
             let people = self.people(spec, &shared);
+            self.failed |= !people.failed.is_empty();
             for (part, registry) in &people.failed {
                 let kept = self.previous.of_spec(&grant.account, spec).iter().filter(|entry| {
                     registry.is_none_or(|registry| entry.registry == registry && !people.known.contains(&entry.person))

@@ -70,12 +70,6 @@ impl Schedule {
         }
     }
 
-    /// The configuration was read anew.
-    pub fn reconfigure(&mut self, poll_interval: Duration) {
-        self.poll_interval = poll_interval;
-        self.asked = true;
-    }
-
     /// Something outside asked for a look.
     pub fn ask(&mut self) {
         self.asked = true;
@@ -106,6 +100,11 @@ impl Schedule {
         }
     }
 
+    /// The next key expires so soon: by the wall clock, which can be set, so that this is to be said again now and then.
+    pub fn expires_in(&mut self, wait: Option<Duration>, now: Duration) {
+        self.expiry_at = wait.map(|wait| now + wait);
+    }
+
     /// A pass over the key files is done. `expires_in`: how soon the next key expires.
     pub fn written(&mut self, failed: bool, expires_in: Option<Duration>, now: Duration) {
         self.retry_at = failed.then(|| {
@@ -113,7 +112,7 @@ impl Schedule {
             now + wait
         });
         self.failed_writes = if failed { self.failed_writes + 1 } else { 0 };
-        self.expiry_at = expires_in.map(|wait| now + wait);
+        self.expires_in(expires_in, now);
     }
 
     /// What is due next, and when; a time that is past means now.

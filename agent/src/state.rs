@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::clock::Moment;
-use crate::config::settings::Mode;
+use crate::config::settings::{Grant, Mode};
 use crate::instance::HostIdentity;
 use crate::key_set::KeySet;
 use crate::resolve::Part;
@@ -59,7 +59,7 @@ pub enum StateError {
 }
 
 impl State {
-    /// The state of a box that knows nothing yet.
+    /// The state of a box that knows nothing yet, not even that nobody may log in.
     pub fn new(host: HostIdentity, now: Moment) -> Self {
         Self {
             version: VERSION,
@@ -72,6 +72,13 @@ impl State {
             managed: BTreeMap::new(),
             failing: BTreeMap::new(),
         }
+    }
+
+    /// The state of a box that was made of an image of another: what stands in the key files came with the image, and
+    /// nobody of it is let in before the source was asked.
+    pub fn letting_nobody_in(host: HostIdentity, now: Moment, grants: &[Grant]) -> Self {
+        let accounts = grants.iter().map(|grant| (grant.account.clone(), Vec::new())).collect();
+        Self { key_set: KeySet { accounts }, ..Self::new(host, now) }
     }
 
     /// Reads a state that must be this box's.

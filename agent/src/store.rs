@@ -7,14 +7,17 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fleetkey_common::error_text::one_line;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::Fingerprint;
+use serde::{Deserialize, Serialize};
 
+use crate::clock::Moment;
 use crate::config::settings::PathSettings;
 use crate::instance::HostIdentity;
-use crate::state::State;
+use crate::state::{State, StateError};
 use crate::write::{open_private_folder, replace_file};
 
 /// The last good key set, root's alone.
@@ -36,11 +39,54 @@ const PRIVATE_MODE: u32 = 0o600;
 /// How the first line of a look-up file begins; the box that it was made for follows, as JSON.
 const LOOKUP_HEADER: &str = "# fleetkey-lookup 1 ";
 
+/// How long the look-up files hold, in their folder. No account has such a name.
+const SERVING: &str = ".serving";
+/// What stands before the fingerprint of a key for emergencies, whose line holds without end.
+const FOR_EMERGENCIES: &[u8] = b"!";
+
+/// Until when the look-up files let anybody in, should nobody be there to renew them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Serving {
+    reached: Moment,
+    max_stale: Duration,
+}
+
+/// A line for `authorized-keys`.
+#[derive(Debug, Clone, Copy)]
+pub struct LookupLine<'a> {
+    /// The key in it.
+    pub fingerprint: Fingerprint,
+    /// Whether it is let in however long nobody was asked.
+    pub for_emergencies: bool,
+    /// The line, as in a key file.
+    pub line: &'a str,
+}
+
+/// What a look-up came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LookedUp {
+    /// The lines, each with its end.
+    pub lines: Vec<u8>,
+    /// Whether the source was not reached for so long that only keys for emergencies are let in.
+    pub stale: bool,
+}
+
 /// Where the agent's own files are.
 #[derive(Debug, Clone)]
 pub struct Store {
     state: PathBuf,
     runtime: PathBuf,
+}
+
+/// What was found of the last good key set.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LastGood {
+    /// This box's own.
+    Ours(Box<State>),
+    /// That of another box: this one was made of its image.
+    AnotherBoxs,
+    /// None, or none that can be read.
+    None,
 }
 
 impl Store {
@@ -50,30 +96,32 @@ impl Store {
     }
 
     /// The state of this box, if there is one that can be read; what is wrong with another is logged.
-    pub fn load_state(&self, host: &HostIdentity) -> Option<State> {
+    pub fn load_state(&self, host: &HostIdentity) -> LastGood {
         let path = self.state.join(STATE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return LastGood::None,
             Err(error) => {
                 tracing::error!(
                     action = "state-not-read",
                     "{}: {error}; starting without a last good key set",
                     path.display()
                 );
-                return None;
+                return LastGood::None;
             }
         };
-        State::parse(&bytes, host)
-            .inspect_err(|error| {
+        match State::parse(&bytes, host) {
+            Ok(state) => LastGood::Ours(Box::new(state)),
+            Err(error) => {
                 tracing::warn!(
                     action = "state-dropped",
                     "{}: {}; starting without a last good key set",
                     path.display(),
-                    one_line(error)
+                    one_line(&error)
                 );
-            })
-            .ok()
+                if matches!(error, StateError::OtherBox) { LastGood::AnotherBoxs } else { LastGood::None }
+            }
+        }
     }
 
     /// Puts the state in place.
@@ -95,31 +143,43 @@ impl Store {
         std::fs::read(self.runtime.join(STATUS))
     }
 
+    /// Says how long the look-up files hold: until `max_stale` after the source was last reached.
+    pub fn save_serving(&self, reached: &Moment, max_stale: Duration) -> io::Result<()> {
+        let serving = Serving { reached: reached.clone(), max_stale };
+        self.replace_lookup(SERVING, &serde_json::to_vec(&serving)?)
+    }
+
     /// Keeps an account's lines for `authorized-keys`, each behind its key's fingerprint. A failure is logged.
-    pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[(Fingerprint, &str)]) {
+    pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[LookupLine<'_>]) {
         let mut text = format!("{LOOKUP_HEADER}{}\n", serde_json::to_string(host).unwrap_or_default());
-        for (fingerprint, line) in lines {
+        for LookupLine { fingerprint, for_emergencies, line } in lines {
+            let mark = if *for_emergencies { "!" } else { "" };
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "{fingerprint} {line}");
+            let _ = writeln!(text, "{mark}{fingerprint} {line}");
         }
         let path = self.lookup_path(account);
         if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             return;
         }
-        if let Err(error) = self.replace_lookup(account, text.as_bytes()) {
+        if let Err(error) = self.replace_lookup(account.as_str(), text.as_bytes()) {
             tracing::error!(action = "lookup-not-saved", %account, "{}: {error}", path.display());
         }
     }
 
-    fn replace_lookup(&self, account: &AccountName, bytes: &[u8]) -> io::Result<()> {
+    fn replace_lookup(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         folder(&self.state, STATE_FOLDER_MODE)?;
         let folder = folder(&self.state.join(LOOKUP), LOOKUP_FOLDER_MODE)?;
         let group = nix::unistd::Group::from_name(LOOKUP_GROUP).ok().flatten().map(|group| group.gid);
-        replace(&folder, account.as_str(), bytes, LOOKUP_MODE)?;
+        replace(&folder, name, bytes, LOOKUP_MODE)?;
         if let Some(group) = group {
             nix::unistd::fchown(&folder, None, Some(group))?;
-            let name = std::path::Path::new(account.as_str());
-            nix::unistd::fchownat(&folder, name, None, Some(group), nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            nix::unistd::fchownat(
+                &folder,
+                Path::new(name),
+                None,
+                Some(group),
+                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
+            )?;
         }
         Ok(())
     }
@@ -139,17 +199,18 @@ impl Store {
     }
 
     /// The lines of an account that let in `wanted`, or all of them. Nothing for an account that is not managed, and
-    /// nothing when the files came from another box.
+    /// nothing when the files came from another box. Once the agent is dead, or its source out of reach, for longer than
+    /// the last known may serve, the keys for emergencies alone.
     pub fn look_up(
         &self,
         account: &AccountName,
         wanted: Option<Fingerprint>,
         host: &HostIdentity,
-    ) -> io::Result<Vec<u8>> {
+    ) -> io::Result<LookedUp> {
         let mut text = Vec::new();
         match File::open(self.lookup_path(account)) {
             Ok(mut file) => file.read_to_end(&mut text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LookedUp::default()),
             Err(error) => return Err(error),
         };
         let mut lines = text.split_inclusive(|&byte| byte == b'\n');
@@ -159,14 +220,25 @@ impl Store {
             return Err(io::Error::other("the look-up file was made for another box"));
         }
         let wanted = wanted.map(|fingerprint| format!("{fingerprint} ").into_bytes());
-        let mut found = Vec::new();
+        let mut found = LookedUp { lines: Vec::new(), stale: !self.serves() };
         for line in lines {
+            let (line, holds) = match line.strip_prefix(FOR_EMERGENCIES) {
+                Some(line) => (line, true),
+                None => (line, !found.stale),
+            };
             let Some(gap) = line.iter().position(|&byte| byte == b' ') else { continue };
-            if wanted.as_ref().is_none_or(|wanted| line.starts_with(wanted)) {
-                found.extend_from_slice(&line[gap + 1..]);
+            if holds && wanted.as_ref().is_none_or(|wanted| line.starts_with(wanted)) {
+                found.lines.extend_from_slice(&line[gap + 1..]);
             }
         }
         Ok(found)
+    }
+
+    /// Whether the look-up files still hold.
+    fn serves(&self) -> bool {
+        let bytes = std::fs::read(self.state.join(LOOKUP).join(SERVING)).ok();
+        let serving: Option<Serving> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        serving.is_some_and(|serving| serving.reached.age(&Moment::now()) <= serving.max_stale)
     }
 }
 

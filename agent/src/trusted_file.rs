@@ -39,10 +39,12 @@ pub enum TrustError {
         uid: u32,
     },
     /// Others than its owner can write to it.
-    #[error("others than its owner can write to {path}; run: chmod go-w {path}")]
+    #[error("others than its owner can write to {path} (mode {mode:04o}); run: chmod go-w {path}")]
     Writable {
         /// The file or folder.
         path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
     },
     /// It is too large.
     #[error("{path} is larger than {MAX_FILE} bytes")]
@@ -54,6 +56,20 @@ pub enum TrustError {
 
 /// The bytes of a file; `None` when there is none. A FIFO or a device is refused without waiting for it.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TrustError> {
+    read_if(path, check_owner)
+}
+
+/// The same, of a file that anybody may have written: for who reads it without root's rights, and gives nobody any
+/// access by it.
+pub fn read_anybodys(path: &Path) -> Result<Option<Vec<u8>>, TrustError> {
+    read_if(path, |_, _| Ok(()))
+}
+
+/// What is checked is the open descriptor, never the path a second time.
+fn read_if(
+    path: &Path,
+    check: impl FnOnce(&Path, &Metadata) -> Result<(), TrustError>,
+) -> Result<Option<Vec<u8>>, TrustError> {
     let io_error = |source| TrustError::Io { path: path.to_owned(), source };
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
@@ -65,7 +81,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, TrustError> {
     if !metadata.is_file() {
         return Err(TrustError::Kind { path: path.to_owned(), wanted: "regular file" });
     }
-    check_owner(path, &metadata)?;
+    check(path, &metadata)?;
     let mut body = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut body).map_err(io_error)?;
     if body.len() as u64 > MAX_FILE {
@@ -89,7 +105,7 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), TrustError> {
         return Err(TrustError::Owner { path: path.to_owned(), uid: metadata.uid() });
     }
     if metadata.mode() & 0o022 != 0 {
-        return Err(TrustError::Writable { path: path.to_owned() });
+        return Err(TrustError::Writable { path: path.to_owned(), mode: metadata.mode() & 0o7777 });
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod foreign_lines;
 mod ground;
 mod guarded;
 mod harness;
+mod hindrance;
 mod hints;
 mod homes;
 mod hostile_input;

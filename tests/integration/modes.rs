@@ -1,7 +1,7 @@
 //! How an account's keys are kept, what sshd makes of it, and what a change of mode or the end of a grant leaves behind.
 
 use anyhow::Result;
-use fleetkey_tests::agent::AgentConfig;
+use fleetkey_tests::agent::{Agent, AgentConfig};
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::sandbox::Sandbox;
 use fleetkey_tests::sshd::Sshd;
@@ -9,8 +9,8 @@ use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
 use crate::ground::{
-    SOON, SOURCE, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_key_file,
-    put_person, revoke, shipped, wait_for_keys,
+    AGENT, SOON, SOURCE, SYSTEM_KEYS, blob, blobs, bytes, directory, holds, in_step, key_file, machine, put_key_file,
+    put_person, revoke, shipped, wait_for_keys, wait_for_looks,
 };
 
 /// A machine with an account, alice in the source, and somebody else's key in the account's file.
@@ -129,6 +129,66 @@ fn a_change_of_mode_takes_along_what_the_mode_before_left() -> Result<()> {
 }
 
 #[test]
+fn a_change_between_modes_that_keep_the_same_file_writes_it_once_and_takes_nothing_back() -> Result<()> {
+    let (sandbox, alice, theirs) = stage()?;
+    let config = |mode: &str| in_mode(mode).write(&sandbox);
+    config("shared")?;
+    let sync = || sandbox.run(AGENT, &["sync", "--config", AgentConfig::FILE]);
+    sync()?;
+    assert!(holds(&sandbox, "ubuntu", &[&alice, &theirs])?);
+    // One pass, and nobody to put right what it leaves behind.
+    config("exclusive")?;
+    sync()?;
+    assert!(holds(&sandbox, "ubuntu", &[&alice])?);
+    config("shared")?;
+    sync()?;
+    assert!(holds(&sandbox, "ubuntu", &[&alice])?);
+    Ok(())
+}
+
+#[test]
+fn rule_1_a_source_that_never_answered_empties_no_file_in_any_mode() -> Result<()> {
+    for mode in ["shared", "exclusive", "system"] {
+        let (sandbox, alice, theirs) = stage()?;
+        sandbox.run("mv", &[SOURCE, "/srv/elsewhere"])?;
+        let untouched = bytes(&sandbox, &key_file("ubuntu"))?;
+        let mut agent = Agent::start(&sandbox, &in_mode(mode))?;
+        agent.wait_ready()?;
+        wait_for_looks(&sandbox, 1)?;
+        assert_eq!(bytes(&sandbox, &key_file("ubuntu"))?, untouched, "{mode}");
+        assert!(!sandbox.path(system_file()).exists());
+        // The keys for emergencies come beside what stands there.
+        let emergency = TestKey::new("emergency")?;
+        sandbox.write("/etc/fleetkey/break_glass.pub", format!("{}\n", emergency.line()))?;
+        let lets_in = |key: &TestKey| -> Result<bool> {
+            let (home, system) = (blobs(&sandbox, &key_file("ubuntu"))?, blobs(&sandbox, &system_file())?);
+            Ok(home.union(&system).any(|held| held == blob(key)))
+        };
+        wait_until("the emergency key is in", SOON, || lets_in(&emergency))?;
+        assert!(lets_in(&theirs)? && !lets_in(&alice)?, "{mode}");
+        sandbox.run("mv", &["/srv/elsewhere", SOURCE])?;
+        wait_until("alice is in", SOON, || lets_in(&alice))?;
+        assert_eq!(lets_in(&theirs)?, mode != "exclusive", "{mode}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_key_for_emergencies_that_is_taken_out_of_its_file_is_gone_from_files_that_carry_no_block() -> Result<()> {
+    let (sandbox, alice, _) = stage()?;
+    let emergency = TestKey::new("emergency")?;
+    sandbox.write("/etc/fleetkey/break_glass.pub", format!("{}\n", emergency.line()))?;
+    let mut agent = in_step(&sandbox, &in_mode("exclusive"))?;
+    wait_for_keys(&sandbox, "ubuntu", &[&alice, &emergency])?;
+    in_mode("shared").write(&sandbox)?;
+    agent.signal(Signal::SIGHUP)?;
+    wait_until("the block is there", SOON, || Ok(sandbox.read(key_file("ubuntu"))?.contains("BEGIN fleetkey")))?;
+    sandbox.run("rm", &["/etc/fleetkey/break_glass.pub"])?;
+    wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
+    Ok(())
+}
+
+#[test]
 fn a_grant_that_is_dropped_leaves_no_key_of_the_agents_in_any_mode() -> Result<()> {
     for mode in ["shared", "exclusive", "system"] {
         for restart in [false, true] {
@@ -166,7 +226,7 @@ fn a_spec_that_is_dropped_from_a_grant_is_gone_before_the_source_is_asked() -> R
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob, &theirs])?;
     agent.kill9()?;
     sandbox.run("mv", &[SOURCE, "/srv/elsewhere"])?;
-    let mut agent = fleetkey_tests::agent::Agent::start(&sandbox, &directory().grant("ubuntu", &["bob"]))?;
+    let mut agent = Agent::start(&sandbox, &directory().grant("ubuntu", &["bob"]))?;
     agent.wait_ready()?;
     assert!(holds(&sandbox, "ubuntu", &[&bob, &theirs])?);
     Ok(())

@@ -53,6 +53,7 @@ const MADE: &str = "\
 /run/fleetkey/status.json 600 root:root
 /var/lib/fleetkey 711 root:root
 /var/lib/fleetkey/lookup 750 root:fleetkey-keys
+/var/lib/fleetkey/lookup/.serving 640 root:fleetkey-keys
 /var/lib/fleetkey/lookup/jenkins 640 root:fleetkey-keys
 /var/lib/fleetkey/lookup/ubuntu 640 root:fleetkey-keys
 /var/lib/fleetkey/state.json 600 root:root
@@ -133,8 +134,8 @@ async fn t9_the_whole_log_of_a_busy_session_holds_no_key_and_no_credentials() ->
     sandbox.write(&file, format!("{}\n", mallory.line()))?;
     cloud.revoke(bob.fingerprint()).await?;
     wait_for_status(&sandbox, "bob is barred", |status| status["accounts"]["ubuntu"]["keys"] == 1)?;
-    sandbox.run("rm", &["-r", "/home/ubuntu/.ssh"])?;
-    sandbox.run("ln", &["-s", "/root", "/home/ubuntu/.ssh"])?;
+    // The agent may be quicker to put a folder there again.
+    sandbox.run("sh", &["-c", "cd /home/ubuntu && until rm -rf .ssh && ln -sT /root .ssh; do :; done"])?;
     wait_for_status(&sandbox, "a refusal", |status| !status["accounts"]["ubuntu"]["error"].is_null())?;
     let explained = ask(&sandbox, &["explain", "ubuntu"])?;
     let log = agent.log().text()?;

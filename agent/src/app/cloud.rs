@@ -28,6 +28,9 @@ const STATUS_GAP: Duration = Duration::from_secs(10);
 /// How often the status object is written when nothing changes, so that a box that died can be told.
 const STATUS_HEARTBEAT: Duration = Duration::from_hours(1);
 
+/// How soon it is tried again when it could not be written.
+const STATUS_RETRY: Duration = Duration::from_mins(1);
+
 /// A way to AWS.
 #[derive(Debug, Clone)]
 pub struct Cloud {
@@ -150,7 +153,7 @@ impl Cloud {
     }
 
     /// Writes the status to the bucket when it changes, and now and then. A failure is logged once, and tried again
-    /// with the next.
+    /// in a minute or with the next.
     async fn keep_status_object(&self, mut status: watch::Receiver<Option<Arc<[u8]>>>, cancel: &CancellationToken) {
         let mut client = self.s3.clone();
         let key = bucket::status_key(&self.identity.instance_id);
@@ -183,7 +186,7 @@ impl Cloud {
             let earliest = Instant::now() + STATUS_GAP;
             tokio::select! {
                 () = cancel.cancelled() => return,
-                () = sleep(STATUS_HEARTBEAT) => {}
+                () = sleep(if complained { STATUS_RETRY } else { STATUS_HEARTBEAT }) => {}
                 changed = status.changed() => if changed.is_err() { return },
             }
             tokio::select! {

@@ -20,8 +20,8 @@ use crate::source::{Fault, Findings, Source};
 use crate::trigger::power::removal_is_due;
 use crate::trigger::push::Push;
 
-/// The longest that one look may take: a source that answers ever so slowly must not keep the agent waiting for good.
-const LOOK_LIMIT: Duration = Duration::from_mins(5);
+/// The longest that one look, or one question, may take: a source that answers ever so slowly must not keep the agent waiting for good.
+pub(super) const LOOK_LIMIT: Duration = Duration::from_mins(5);
 
 /// How long the tasks have to end when the agent stops; the removal of a queue has its own limit within.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
@@ -117,12 +117,8 @@ impl Lookout {
             };
             Looked { findings: source.fetch(&specs, &cache).await, connected }
         };
-        let limited = timeout(LOOK_LIMIT, look).map(|looked| {
-            looked.unwrap_or_else(|_| {
-                let text = format!("the source did not answer within {} s", LOOK_LIMIT.as_secs());
-                unreachable_source(Fault(text.into()))
-            })
-        });
+        let limited =
+            timeout(LOOK_LIMIT, look).map(|looked| looked.unwrap_or_else(|_| unreachable_source(no_answer())));
         self.under_way = Some(limited.boxed());
     }
 
@@ -229,6 +225,11 @@ impl Lookout {
         }
         queues
     }
+}
+
+/// That [`LOOK_LIMIT`] is over.
+pub(super) fn no_answer() -> Fault {
+    Fault(format!("the source did not answer within {} s", LOOK_LIMIT.as_secs()).into())
 }
 
 fn unreachable_source(fault: Fault) -> Looked {

@@ -15,7 +15,7 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use crate::clock::since_boot;
 use crate::config::settings::{Settings, SourceSettings};
@@ -32,7 +32,7 @@ mod cloud;
 mod lookout;
 
 pub use cloud::{Cloud, connect, source_of};
-use lookout::{Looked, Lookout};
+use lookout::{LOOK_LIMIT, Looked, Lookout, no_answer};
 
 /// How long to wait for further changes of a file before looking at it: an editor makes several at once.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -106,6 +106,8 @@ struct Agent {
     /// When a pass that drift asked for may start.
     drift_at: Option<Instant>,
     last_drift_pass: Option<Instant>,
+    /// When the first of the keys expires that the last pass let in.
+    expires_at: Option<Timestamp>,
     started_at: Timestamp,
     looked_at: Option<Timestamp>,
     config_error: Option<String>,
@@ -160,6 +162,7 @@ impl Agent {
             heartbeat,
             drift_at: None,
             last_drift_pass: None,
+            expires_at: None,
             started_at: Timestamp::now(),
             looked_at: None,
             config_error: None,
@@ -184,7 +187,12 @@ impl Agent {
     async fn turn(&mut self, signals: &mut Signals) -> bool {
         match self.next_event(signals).await {
             Event::Stop => return false,
-            Event::Heartbeat => self.supervisor.alive(),
+            Event::Heartbeat => {
+                self.supervisor.alive();
+                // The clock may have been set, or the box have slept.
+                self.schedule.expires_in(self.expires_in(), since_boot());
+                self.ask_about_other_lines();
+            }
             Event::Reload => self.reload().await,
             Event::Pushed => {
                 self.pushed = true;
@@ -194,6 +202,7 @@ impl Agent {
             Event::FilesChanged => self.note_drift(),
             Event::SourceChanged => {
                 if matches!(self.settings.source, SourceSettings::Directory { .. }) {
+                    self.pushed = true;
                     tokio::time::sleep(SETTLE).await;
                     self.schedule.ask();
                 }
@@ -269,6 +278,8 @@ impl Agent {
         self.schedule.fetch_done(outcome, fastrand::f64() * 2.0 - 1.0, since_boot());
         if std::mem::take(&mut self.pushed) {
             self.engine.forget_unknown();
+            // An answer that is under way may be from before the change.
+            self.question = None;
         }
         self.pass().await;
     }
@@ -276,10 +287,17 @@ impl Agent {
     /// One pass over the key files, and what follows from it.
     async fn pass(&mut self) {
         let pass = self.engine.pass().await;
-        self.schedule.written(pass.failed, self.engine.expires_in(Timestamp::now()), since_boot());
+        self.expires_at = pass.expires_at;
+        self.schedule.written(pass.failed, self.expires_in(), since_boot());
         self.drift.watch(&self.settings, pass.homes);
         self.ask_about_other_lines();
         self.tell();
+    }
+
+    /// How long until a key expires that the last pass let in; zero when that is past.
+    fn expires_in(&self) -> Option<Duration> {
+        let wait = self.expires_at?.duration_since(Timestamp::now());
+        Some(wait.try_into().unwrap_or(Duration::ZERO))
     }
 
     /// Asks the registries whose keys stand on other people's lines, unless they were asked of late.
@@ -291,7 +309,8 @@ impl Agent {
         let Some(source) = self.lookout.source().filter(|_| !candidates.is_empty()) else { return };
         self.question = Some(
             async move {
-                let known = source.known(&candidates).await;
+                let known = timeout(LOOK_LIMIT, source.known(&candidates)).await;
+                let known = known.unwrap_or_else(|_| Err(no_answer()));
                 (candidates, known)
             }
             .boxed(),

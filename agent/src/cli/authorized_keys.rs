@@ -28,8 +28,14 @@ impl AuthorizedKeys {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let paths = PathSettings { state: self.state_folder, runtime: PathBuf::new(), system_keys: PathBuf::new() };
         let host = HostIdentity::read(Path::new("/"), None);
-        let lines = Store::new(&paths).look_up(&self.user, self.fingerprint, &host)?;
-        std::io::stdout().write_all(&lines)?;
+        let found = Store::new(&paths).look_up(&self.user, self.fingerprint, &host)?;
+        if found.stale {
+            eprintln!(
+                "the source was not reached for longer than max_stale, so only keys for emergencies are let in; \
+                 is the agent running?"
+            );
+        }
+        std::io::stdout().write_all(&found.lines)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -31,8 +31,9 @@ mod sync;
 /// The exit code for a wrong call.
 const USAGE: u8 = 2;
 
-/// Threads for file work: one for each key file that is written at once, and few, since each costs memory.
-const BLOCKING_THREADS: usize = 8;
+/// The most threads for file work. They come and go with the work; more than a few are there only while file systems
+/// hang, and then they must not be all taken.
+const BLOCKING_THREADS: usize = 64;
 
 /// What a thread for file work needs of stack, in bytes.
 const STACK: usize = 512 * 1024;
@@ -177,7 +178,11 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_stack_size(STACK);
-    runtime.build().context("cannot start the async runtime")?.block_on(work)
+    let runtime = runtime.build().context("cannot start the async runtime")?;
+    let outcome = runtime.block_on(work);
+    // Not waiting for threads: those that are still at work wait for file systems that give no answer.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The program that writes in homes: this one, also after an upgrade has put another in its place on disk.

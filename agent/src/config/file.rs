@@ -1,99 +1,65 @@
 //! Reads the configuration file: the one place of the configuration that touches the disk.
 //!
-//! The file says who may log in, so what others than root could have written is never taken, and what is checked is
-//! the open descriptor, never the path a second time. Opening never blocks, whatever stands at the path.
+//! The file says who may log in, so what others than root could have written is never taken.
 
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
-
 use super::ConfigError;
-
-/// The greatest size of a configuration file in bytes; thousands of grants fit.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
-
-/// Write permission of the group and of everyone else.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+use crate::trusted_file::{self, TrustError};
 
 /// The bytes of the file, after its kind, size, owner and mode were found right.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
-    let file = open(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => ConfigError::Missing { path: path.to_owned() },
-        _ => unreadable(source),
-    })?;
-    check(path, &file.metadata().map_err(unreadable)?, nix::unistd::geteuid().is_root())?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed, so that a file that grows while it is read is noticed.
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_BYTES { Err(ConfigError::TooLarge { path: path.to_owned() }) } else { Ok(bytes) }
-}
-
-/// Without `O_NONBLOCK`, to open a FIFO would wait for a writer for ever.
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags((OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits()).open(path)
-}
-
-fn check(path: &Path, metadata: &Metadata, as_root: bool) -> Result<(), ConfigError> {
-    let path = || path.to_owned();
-    if !metadata.is_file() {
-        return Err(ConfigError::NotAFile { path: path() });
-    }
-    if metadata.len() > MAX_BYTES {
-        return Err(ConfigError::TooLarge { path: path() });
-    }
     // Whoever runs the program as themselves, to check a file, gives nobody any access by it.
-    if as_root {
-        check_owner(metadata.uid(), metadata.mode()).map_err(|found| ConfigError::NotRoots { path: path(), found })?;
+    let as_root = nix::unistd::geteuid().is_root();
+    let body = if as_root { trusted_file::read(path) } else { trusted_file::read_anybodys(path) };
+    let path = || path.to_owned();
+    match body {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err(ConfigError::Missing { path: path() }),
+        Err(TrustError::Io { source, .. }) => Err(ConfigError::Unreadable { path: path(), source }),
+        Err(TrustError::Kind { .. }) => Err(ConfigError::NotAFile { path: path() }),
+        Err(TrustError::Large { .. }) => Err(ConfigError::TooLarge { path: path() }),
+        Err(TrustError::Owner { uid, .. }) => {
+            Err(ConfigError::NotRoots { path: path(), found: format!("it is owned by user id {uid}") })
+        }
+        Err(TrustError::Writable { mode, .. }) => {
+            Err(ConfigError::NotRoots { path: path(), found: format!("its mode is {mode:04o}") })
+        }
     }
-    Ok(())
-}
-
-/// `Err` says what is wrong with the owner (a user id) or the mode (`st_mode`).
-fn check_owner(uid: u32, mode: u32) -> Result<(), String> {
-    if uid != 0 {
-        return Err(format!("it is owned by user id {uid}"));
-    }
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        return Err(format!("its mode is {:04o}", mode & 0o7777));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
-    fn only_a_file_of_root_that_nobody_else_can_write_is_taken() {
-        assert_eq!(check_owner(0, 0o100_644), Ok(()));
-        assert_eq!(check_owner(0, 0o100_600), Ok(()));
-        assert_eq!(check_owner(1000, 0o100_644), Err("it is owned by user id 1000".to_owned()));
-        assert_eq!(check_owner(0, 0o100_664), Err("its mode is 0664".to_owned()));
-        assert_eq!(check_owner(0, 0o100_646), Err("its mode is 0646".to_owned()));
-    }
-
-    #[test]
-    fn to_root_a_file_of_another_user_is_refused_with_what_to_do() {
+    fn to_root_only_a_file_of_roots_that_nobody_else_can_write_is_taken_and_to_others_any() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        // Without root's rights the file is another user's already.
+        let set_mode = |mode| file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).unwrap();
+        let refused = |found: &str| match read(file.path()) {
+            Err(error) => assert_eq!(
+                error.to_string(),
+                format!(
+                    "{}: {found}, but the file says who may log in, so root alone may write it; \
+                     look through it, then chown root and chmod go-w it",
+                    file.path().display()
+                )
+            ),
+            Ok(_) => assert!(!nix::unistd::geteuid().is_root(), "{found}"),
+        };
+        set_mode(0o644);
+        assert!(read(file.path()).is_ok());
+        set_mode(0o664);
+        refused("its mode is 0664");
+        set_mode(0o646);
+        refused("its mode is 0646");
+        set_mode(0o644);
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::chown(file.path(), Some(65534), None).unwrap();
+            refused("it is owned by user id 65534");
         }
-        let metadata = file.as_file().metadata().unwrap();
-        assert!(check(file.path(), &metadata, false).is_ok());
-        assert_eq!(
-            check(file.path(), &metadata, true).unwrap_err().to_string(),
-            format!(
-                "{}: it is owned by user id {}, but the file says who may log in, so root alone may write it; \
-                 look through it, then chown root and chmod go-w it",
-                file.path().display(),
-                metadata.uid()
-            )
-        );
     }
 
     #[test]

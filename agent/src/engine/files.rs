@@ -1,31 +1,44 @@
-//! One pass over the key files: each account alone, all at once, so that one home that hangs holds up no other.
+//! One pass over the key files: each account alone, several at once, so that one home that hangs holds up no other, nor
+//! the agent for long.
+//!
+//! A thread that waits for a dead file system is left to wait. What it was to write may be old by the time it gets
+//! there, so such an account is passed over again as soon as the thread is back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleetkey_common::error_text::one_line;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::restrictions::time_zone_of_the_box;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
-use crate::break_glass::BreakGlass;
-use crate::clock::since_boot;
+use super::job::{Cleaning, Done, Failure, Job, Outcome, Preview, Settled, Task, Worked, same_file};
 use crate::config::settings::Mode;
-use crate::instance::HostIdentity;
 use crate::render;
-use crate::store::Store;
-use crate::write::{
-    Account, Change, Folders, KeyFile, Note, Stamp, WriteError, Writer, look_up, open_folders_no_follow, stamp,
-};
+use crate::write::{Folders, WriteError};
 
 /// How long a pass waits for one file. The write itself has a shorter limit of its own; what comes before and after
 /// has none, when a home is on a network.
 const JOB_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long a pass waits for files that kept an earlier one waiting in vain: whoever stops the helpers in their home
+/// is not to slow down what happens to others.
+const SLOW_LIMIT: Duration = Duration::from_secs(1);
+
+/// How many files a pass works on at once: each costs memory, and all of them together a helper each.
+const AT_ONCE: usize = 8;
+
+/// How many threads may be stuck before no further ones are risked: those that are left are the agent's own.
+const MOST_STUCK: usize = 48;
+
+/// What the status says of an account while [`Engine::is_unasked`] holds.
+const UNASKED: &str = "left as it is until the source says who may log in";
 
 /// The file of one account, as the last pass left it.
 #[derive(Debug, Clone, Default)]
@@ -40,15 +53,10 @@ pub struct FileStatus {
     pub changed_at: Option<Timestamp>,
     /// What was put there, and the file as it was then.
     settled: Option<Settled>,
-}
-
-/// A file that is as it should be, and by what one can tell that it still is.
-#[derive(Debug, Clone)]
-struct Settled {
-    mode: Mode,
-    lines: Vec<String>,
-    governed: Arc<BTreeSet<Fingerprint>>,
-    stamp: Option<Stamp>,
+    /// Its path, as last seen.
+    path: Option<PathBuf>,
+    /// Whether it was last waited for in vain.
+    slow: bool,
 }
 
 /// What a pass came to.
@@ -56,108 +64,154 @@ struct Settled {
 pub struct Pass {
     /// Whether any file could not be written.
     pub failed: bool,
-    /// The folders of each home, to be watched.
+    /// The folders of each home that could be opened, to be watched.
     pub homes: Vec<(AccountName, Folders)>,
+    /// When the first of the keys that were let in expires.
+    pub expires_at: Option<Timestamp>,
 }
 
-/// What one account's file would become.
-#[derive(Debug)]
-pub struct Preview {
-    /// The file, for messages.
-    pub path: PathBuf,
-    /// What it holds.
-    pub old: Vec<u8>,
-    /// What it would hold.
-    pub new: Vec<u8>,
-}
-
-/// What one account's file is to become.
-#[derive(Debug)]
-struct Job {
-    account: AccountName,
-    mode: Mode,
-    lines: Vec<String>,
-    /// The keys of the lines, in their order.
-    fingerprints: Vec<Fingerprint>,
-    host: HostIdentity,
+/// What all jobs of a pass have in common.
+struct Round {
+    now: Timestamp,
+    time_zone: TimeZone,
     governed: Arc<BTreeSet<Fingerprint>>,
-    /// Other kinds of file that the account was kept in before, to be cleaned once this one stands.
-    leftovers: Vec<Mode>,
-    settled: Option<Settled>,
-    writer: Writer,
-    system_keys: PathBuf,
-    store: Store,
-}
-
-/// What became of one account's file.
-#[derive(Debug)]
-pub(super) struct Done {
-    settled: Settled,
-    changed: bool,
-    /// `None`: as they were at the last pass.
-    foreign: Option<Vec<PublicKey>>,
-    taken: Vec<Fingerprint>,
-    notes: Vec<Note>,
-    homes: Option<Folders>,
+    taken: Arc<BTreeMap<PathBuf, AccountName>>,
+    /// Whether the keys for emergencies changed since the last pass.
+    new_keys: bool,
 }
 
 impl Engine {
     /// Brings every account's key file to what the key set says. A failure of one account is logged, kept for the
     /// status, and leaves the others alone.
     pub async fn pass(&mut self) -> Pass {
-        let (break_glass, emergency_keys_changed) = self.refreshed_break_glass().await;
-        self.break_glass = break_glass;
-        let now = Timestamp::now();
-        let governed = self.governed();
+        let round = self.begin_round().await;
         self.note_managed();
         // Nobody who was taken out may come back with an older state.
         self.save().await;
 
-        let mut pass = Pass::default();
-        for (account, mode) in self.accounts() {
-            if self.busy.contains_key(&account) {
-                continue;
-            }
-            let job = self.job(account.clone(), mode, &governed, now);
-            self.busy.insert(account, since_boot());
-            self.jobs.spawn_blocking(move || (job.account.clone(), mode, job.run()));
-        }
-        let deadline = Instant::now() + JOB_LIMIT;
-        while let Ok(Some(joined)) = timeout_at(deadline, self.jobs.join_next()).await {
-            match joined {
-                Ok((account, mode, result)) => {
-                    self.busy.remove(&account);
-                    self.settle(&account, mode, result, emergency_keys_changed, &mut pass);
-                }
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => {}
-            }
-        }
+        let mut pass = Pass { expires_at: self.next_expiry(round.now), ..Pass::default() };
+        self.work(&round, &mut pass).await;
         self.note_hung(&mut pass);
-        pass.failed |= !self.clean_ungranted(&governed).await;
         self.save().await;
         pass
     }
 
-    async fn refreshed_break_glass(&mut self) -> (BreakGlass, bool) {
+    async fn begin_round(&mut self) -> Round {
         let mut break_glass = std::mem::take(&mut self.break_glass);
-        crate::blocking::run(move || {
-            let changed = break_glass.refresh();
-            (break_glass, changed)
+        let (break_glass, new_keys, time_zone) = crate::blocking::run(move || {
+            let new_keys = break_glass.refresh();
+            (break_glass, new_keys, time_zone_of_the_box())
         })
-        .await
+        .await;
+        self.break_glass = break_glass;
+        self.govern_emergency_keys();
+        let granted = self.accounts();
+        self.files.retain(|account, _| granted.contains_key(account));
+        let taken = self.files.iter().rev().filter_map(|(account, file)| Some((file.path.clone()?, account.clone())));
+        Round {
+            now: Timestamp::now(),
+            time_zone,
+            governed: self.governed(),
+            taken: Arc::new(taken.collect()),
+            new_keys,
+        }
+    }
+
+    /// A key for emergencies that is taken out of its file is to go wherever it was let in.
+    fn govern_emergency_keys(&mut self) {
+        let before = self.state.governed.len();
+        self.state.governed.extend(self.break_glass.keys().iter().map(|granted| granted.key.fingerprint()));
+        if self.state.governed.len() > before {
+            self.saved = None;
+        }
+    }
+
+    /// Begins the tasks and takes their outcomes, for as long as that is worth waiting for.
+    async fn work(&mut self, round: &Round, pass: &mut Pass) {
+        let start = Instant::now();
+        let mut waiting = self.to_do();
+        let mut begun = BTreeSet::new();
+        loop {
+            while begun.len() < AT_ONCE && self.busy.len() < MOST_STUCK {
+                let Some(account) = waiting.pop_front() else { break };
+                if let Some(task) = self.task(&account, round) {
+                    self.busy.insert(account.clone());
+                    self.jobs.spawn_blocking(move || task.run());
+                    begun.insert(account);
+                }
+            }
+            if begun.is_empty() {
+                break;
+            }
+            let all_slow = waiting.is_empty() && begun.iter().all(|account| self.is_slow(account));
+            let deadline = start + if all_slow { SLOW_LIMIT } else { JOB_LIMIT };
+            let Ok(Some(joined)) = timeout_at(deadline, self.jobs.join_next()).await else { break };
+            let account = self.settle(joined, round, pass);
+            if !begun.remove(&account) {
+                // It was begun by an earlier pass, for what was wanted then.
+                waiting.push_back(account);
+            }
+        }
+        while let Some(joined) = self.jobs.try_join_next() {
+            let account = self.settle(joined, round, pass);
+            pass.failed |= !begun.remove(&account);
+        }
+        pass.failed |= !waiting.is_empty();
+    }
+
+    /// The accounts that no thread is at work on, those that kept the last pass waiting last.
+    fn to_do(&self) -> VecDeque<AccountName> {
+        let granted = self.settings.grants.iter().map(|grant| &grant.account);
+        let all: BTreeSet<_> = granted.chain(self.state.managed.keys()).collect();
+        let free = all.into_iter().filter(|account| !self.busy.contains(*account)).cloned();
+        let (slow, quick): (Vec<_>, Vec<_>) = free.partition(|account| self.is_slow(account));
+        quick.into_iter().chain(slow).collect()
+    }
+
+    fn is_slow(&self, account: &AccountName) -> bool {
+        self.files.get(account).is_some_and(|file| file.slow)
+    }
+
+    /// What is to be done for an account; `None`: nothing.
+    fn task(&mut self, account: &AccountName, round: &Round) -> Option<Task> {
+        if let Some(mode) = self.settings.grants.iter().find(|grant| grant.account == *account).map(|grant| grant.mode)
+        {
+            if self.is_unasked(account) {
+                let file = self.files.entry(account.clone()).or_default();
+                file.error = Some(UNASKED.to_owned());
+                if self.break_glass.keys().is_empty() {
+                    return None;
+                }
+            }
+            return Some(Task::Keep(Box::new(self.job(account.clone(), mode, round))));
+        }
+        let modes = self.state.managed.get(account)?.clone();
+        Some(Task::Clean(Cleaning {
+            account: account.clone(),
+            modes,
+            governed: Arc::clone(&round.governed),
+            writer: self.writer.clone(),
+            system_keys: self.settings.paths.system_keys.clone(),
+            store: self.store.clone(),
+        }))
+    }
+
+    /// Whether nobody ever said who may log in to the account: its file is not this agent's to empty then.
+    fn is_unasked(&self, account: &AccountName) -> bool {
+        !self.state.key_set.accounts.contains_key(account)
     }
 
     /// What the pass would make of every account's file, which is left as it is.
     pub async fn preview(&mut self) -> Vec<(AccountName, Result<Preview, WriteError>)> {
-        let (break_glass, _) = self.refreshed_break_glass().await;
-        self.break_glass = break_glass;
-        let now = Timestamp::now();
-        let governed = self.governed();
+        let round = self.begin_round().await;
         let mut previews = Vec::new();
         for (account, mode) in self.accounts() {
-            let job = self.job(account.clone(), mode, &governed, now);
-            let (result, foreign) = crate::blocking::run(move || job.preview()).await;
+            let job = self.job(account.clone(), mode, &round);
+            let unasked = self.is_unasked(&account) && self.break_glass.keys().is_empty();
+            let (mut result, foreign) = crate::blocking::run(move || job.preview()).await;
+            if let (true, Ok(preview)) = (unasked, &mut result) {
+                preview.new.clone_from(&preview.old);
+            }
             self.files.entry(account.clone()).or_default().foreign = foreign;
             previews.push((account, result));
         }
@@ -183,49 +237,83 @@ impl Engine {
         }
     }
 
-    fn job(&self, account: AccountName, mode: Mode, governed: &Arc<BTreeSet<Fingerprint>>, now: Timestamp) -> Job {
-        let keys = self.wanted(&account, now);
+    fn job(&self, account: AccountName, mode: Mode, round: &Round) -> Job {
+        let keys = self.wanted(&account, round.now);
+        let emergency: Vec<_> = self.break_glass.keys().iter().map(|granted| granted.key.clone()).collect();
         let leftovers = self.state.managed.get(&account).into_iter().flatten().copied();
+        let (mode, governed) = match (self.is_unasked(&account), mode) {
+            (false, _) => (mode, Arc::clone(&round.governed)),
+            // Keys for emergencies come beside whatever stands there.
+            (true, Mode::Exclusive | Mode::Shared) => (Mode::Shared, Arc::default()),
+            (true, Mode::System) => (mode, Arc::default()),
+        };
         Job {
-            lines: render::lines(&keys, &time_zone_of_the_box(), self.settings.render.expiry_time),
-            fingerprints: keys.iter().map(|granted| granted.key.fingerprint()).collect(),
+            lines: render::lines(&keys, &round.time_zone, self.settings.render.expiry_time),
+            keys: keys.iter().map(|granted| (granted.key.fingerprint(), emergency.contains(&granted.key))).collect(),
             host: self.state.host.clone(),
-            leftovers: leftovers.filter(|leftover| *leftover != mode).collect(),
+            leftovers: leftovers.filter(|leftover| !same_file(*leftover, mode)).collect(),
             settled: self.files.get(&account).and_then(|file| file.settled.clone()),
+            taken: Arc::clone(&round.taken),
             account,
             mode,
-            governed: Arc::clone(governed),
+            governed,
             writer: self.writer.clone(),
             system_keys: self.settings.paths.system_keys.clone(),
             store: self.store.clone(),
         }
     }
 
-    /// Takes one account's outcome.
-    fn settle(
-        &mut self,
-        account: &AccountName,
-        mode: Mode,
-        result: Result<Done, WriteError>,
-        new_keys: bool,
-        pass: &mut Pass,
-    ) {
-        let file = self.files.entry(account.clone()).or_default();
-        let done = match result {
-            Ok(done) => done,
-            Err(error) => {
-                self.counters.write_failures += 1;
-                pass.failed = true;
-                file.fail(account, one_line(&error));
-                return;
-            }
+    /// Takes the outcome of one task, and says whose it was.
+    fn settle(&mut self, joined: Result<Worked, JoinError>, round: &Round, pass: &mut Pass) -> AccountName {
+        let Worked { account, homes, outcome } = match joined {
+            Ok(worked) => worked,
+            // Nothing cancels a task, so it panicked.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
         };
-        if file.error.take().is_some() {
+        self.busy.remove(&account);
+        pass.homes.extend(homes.map(|folders| (account.clone(), folders)));
+        let granted = self.settings.grants.iter().any(|grant| grant.account == account);
+        match outcome {
+            // Its grant went while it was waited for: it is cleaned next.
+            Outcome::Kept(_) if !granted => {}
+            Outcome::Kept(Ok(done)) => self.take_kept(&account, done, round, pass),
+            Outcome::Kept(Err(failure)) => {
+                pass.failed = true;
+                self.counters.write_failures += 1;
+                self.files.entry(account.clone()).or_default().fail(&account, failure);
+            }
+            Outcome::Cleaned(Ok(())) => {
+                tracing::info!(
+                    action = "retire", %account,
+                    "{account} has no grant any more; the agent's keys are gone from it"
+                );
+                self.state.managed.remove(&account);
+                self.saved = None;
+            }
+            Outcome::Cleaned(Err(failure)) => {
+                pass.failed = true;
+                self.counters.write_failures += 1;
+                tracing::error!(action = "write-failed", %account, "{}", failure.text);
+            }
+        }
+        account
+    }
+
+    fn take_kept(&mut self, account: &AccountName, done: Done, round: &Round, pass: &mut Pass) {
+        // Both wrote it; from the next pass on one of them does.
+        let others = self.files.iter().filter(|(other, _)| *other != account);
+        pass.failed |= others.into_iter().any(|(_, file)| file.path.as_ref() == Some(&done.settled.path));
+        let unasked = self.is_unasked(account);
+
+        let file = self.files.entry(account.clone()).or_default();
+        file.slow = false;
+        let error = if unasked { None } else { file.error.take() };
+        if error.is_some_and(|error| error != UNASKED) {
             tracing::info!(action = "write-failed-over", %account, "the key file of {account} is written again");
         }
         // The agent had left it so, and it was not so any more: somebody else's hand.
-        let drifted = done.changed && !new_keys && file.settled.as_ref().is_some_and(|was| was.wants(&done.settled));
-        if drifted {
+        let as_before = file.settled.as_ref().is_some_and(|was| was.wants(&done.settled));
+        if done.changed && !round.new_keys && as_before {
             self.counters.drift_repaired += 1;
             tracing::warn!(
                 action = "drift-repaired", %account, "somebody changed the key file of {account}; it was put right"
@@ -248,171 +336,37 @@ impl Engine {
         if let Some(foreign) = done.foreign {
             file.foreign = foreign;
         }
+        file.path = Some(done.settled.path.clone());
         file.settled = Some(done.settled);
-        pass.homes.extend(done.homes.map(|folders| (account.clone(), folders)));
-        if let Some(modes) = self.state.managed.get_mut(account).filter(|modes| modes.len() > 1) {
-            *modes = BTreeSet::from([mode]);
+        // The leftovers of a job are gone; that of one which was overtaken by a new mode is the next one's.
+        let modes = self.state.managed.entry(account.clone()).or_default();
+        if modes.iter().any(|mode| !same_file(*mode, done.mode)) {
+            *modes = BTreeSet::from([done.mode]);
             self.saved = None;
         }
     }
 
     /// Tells of files whose file system gives no answer: their threads are left waiting, and no second one is sent.
     fn note_hung(&mut self, pass: &mut Pass) {
-        for (account, since) in &self.busy {
+        for account in &self.busy {
             pass.failed = true;
             self.counters.write_failures += 1;
-            let seconds = since_boot().saturating_sub(*since).as_secs();
-            let file = self.files.entry(account.clone()).or_default();
-            tracing::error!(action = "write-hangs", %account, seconds, "the home of {account} gives no answer");
-            file.error = Some("the file system of its home gives no answer".to_owned());
-            file.settled = None;
-        }
-    }
-
-    /// Takes the agent's keys from accounts that have no grant any more.
-    async fn clean_ungranted(&mut self, governed: &Arc<BTreeSet<Fingerprint>>) -> bool {
-        let accounts = self.accounts();
-        let ungranted = self.state.managed.iter().filter(|(account, _)| !accounts.contains_key(*account));
-        let ungranted: BTreeMap<_, _> = ungranted.map(|(account, modes)| (account.clone(), modes.clone())).collect();
-        self.files.retain(|account, _| accounts.contains_key(account));
-        let mut all_clean = true;
-        for (account, modes) in ungranted {
-            let (writer, system_keys) = (self.writer.clone(), self.settings.paths.system_keys.clone());
-            let (store, governed, name) = (self.store.clone(), Arc::clone(governed), account.clone());
-            let cleaned = crate::blocking::run(move || {
-                store.remove_lookup(&name);
-                modes.into_iter().try_for_each(|mode| clean(&name, mode, &system_keys, &writer, &governed))
-            });
-            match cleaned.await {
-                Ok(()) | Err(WriteError::NoSuchAccount { .. }) => {
-                    tracing::info!(
-                        action = "retire", %account,
-                        "{account} has no grant any more; the agent's keys are gone from it"
-                    );
-                    self.state.managed.remove(&account);
-                    self.saved = None;
-                }
-                Err(error) => {
-                    all_clean = false;
-                    self.counters.write_failures += 1;
-                    tracing::error!(action = "write-failed", %account, "{}", one_line(&error));
-                }
+            if self.settings.grants.iter().any(|grant| grant.account == *account) {
+                let text = format!("account {account}: the file system of its home gives no answer");
+                self.files.entry(account.clone()).or_default().fail(account, Failure { text, slow: true });
             }
         }
-        all_clean
     }
 }
 
 impl FileStatus {
-    fn fail(&mut self, account: &AccountName, text: String) {
+    fn fail(&mut self, account: &AccountName, failure: Failure) {
+        let Failure { text, slow } = failure;
         if self.error.as_deref() != Some(&text) {
             tracing::error!(action = "write-failed", %account, "{text}");
         }
         self.error = Some(text);
+        self.slow = slow;
         self.settled = None;
-    }
-}
-
-impl Settled {
-    /// Whether both were to be the same file.
-    fn wants(&self, other: &Self) -> bool {
-        self.mode == other.mode && self.lines == other.lines && self.governed == other.governed
-    }
-}
-
-/// The file that a mode keeps for an account.
-fn key_file(account: Account, mode: Mode, system_keys: &Path) -> KeyFile {
-    match mode {
-        Mode::Shared | Mode::Exclusive => KeyFile::Home { account },
-        Mode::System => KeyFile::System { folder: system_keys.to_owned(), account },
-    }
-}
-
-/// Takes the agent's keys out of one file.
-fn clean(
-    name: &AccountName,
-    mode: Mode,
-    system_keys: &Path,
-    writer: &Writer,
-    governed: &BTreeSet<Fingerprint>,
-) -> Result<(), WriteError> {
-    let file = key_file(look_up(name)?, mode, system_keys);
-    let change = |old: Option<&[u8]>| match (old, mode) {
-        (None, _) => Change::Keep,
-        (Some(_), Mode::System) => Change::Remove,
-        (Some(old), Mode::Shared | Mode::Exclusive) => Change::Replace(render::retired(old, governed).bytes),
-    };
-    writer.update(&file, change).map(|_| ())
-}
-
-/// What a file would become, and what its other lines came to.
-#[derive(Debug, Default)]
-struct Plan {
-    bytes: Vec<u8>,
-    foreign: Vec<PublicKey>,
-    taken: Vec<Fingerprint>,
-}
-
-impl Job {
-    fn plan(&self, old: &[u8]) -> Plan {
-        match self.mode {
-            Mode::Shared => {
-                let rendered = render::shared(old, &self.lines, &self.governed);
-                Plan { bytes: rendered.bytes, foreign: rendered.foreign, taken: rendered.taken }
-            }
-            Mode::Exclusive | Mode::System => Plan { bytes: render::whole(&self.lines), ..Plan::default() },
-        }
-    }
-
-    fn preview(self) -> (Result<Preview, WriteError>, Vec<PublicKey>) {
-        let mut foreign = Vec::new();
-        let preview = look_up(&self.account).and_then(|account| {
-            let file = key_file(account, self.mode, &self.system_keys);
-            let old = self.writer.read(&file)?;
-            let plan = self.plan(old.as_deref().unwrap_or_default());
-            foreign = plan.foreign;
-            // No file lets nobody in, just as an empty one does: it is not made.
-            let new = if old.is_none() && self.lines.is_empty() { Vec::new() } else { plan.bytes };
-            Ok(Preview { path: file.path(), old: old.unwrap_or_default(), new })
-        });
-        (preview, foreign)
-    }
-
-    /// Writes the file, if it is not as it should be. Blocks, for as long as the home's file system does.
-    fn run(self) -> Result<Done, WriteError> {
-        let lookup: Vec<_> = self.fingerprints.iter().copied().zip(self.lines.iter().map(String::as_str)).collect();
-        self.store.save_lookup(&self.account, &self.host, &lookup);
-        let account = look_up(&self.account)?;
-        let file = key_file(account.clone(), self.mode, &self.system_keys);
-        let wanted =
-            Settled { mode: self.mode, lines: self.lines.clone(), governed: Arc::clone(&self.governed), stamp: None };
-        let settled = self.settled.as_ref().filter(|settled| settled.wants(&wanted) && settled.stamp.is_some());
-        let mut done =
-            Done { settled: wanted, changed: false, foreign: None, taken: Vec::new(), notes: Vec::new(), homes: None };
-        match settled.filter(|settled| stamp(&file).is_ok_and(|now| now == settled.stamp)) {
-            Some(settled) => done.settled.stamp = settled.stamp,
-            None => self.write(&file, &mut done)?,
-        }
-        if self.mode != Mode::System {
-            // Watching is a help; the poll finds what it misses.
-            done.homes = open_folders_no_follow(&account).ok();
-        }
-        Ok(done)
-    }
-
-    fn write(&self, file: &KeyFile, done: &mut Done) -> Result<(), WriteError> {
-        let outcome = self.writer.update(file, |old| {
-            if old.is_none() && self.lines.is_empty() {
-                return Change::Keep;
-            }
-            let plan = self.plan(old.unwrap_or_default());
-            (done.foreign, done.taken) = (Some(plan.foreign), plan.taken);
-            Change::Replace(plan.bytes)
-        })?;
-        (done.changed, done.settled.stamp, done.notes) = (outcome.changed, outcome.stamp, outcome.notes);
-        for leftover in &self.leftovers {
-            clean(&self.account, *leftover, &self.system_keys, &self.writer, &self.governed)?;
-        }
-        Ok(())
     }
 }

@@ -11,9 +11,11 @@ use std::time::Duration;
 
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
-use fleetkey_common::public_key::{Fingerprint, PublicKey};
+use fleetkey_common::public_key::Fingerprint;
 use fleetkey_common::registry::KeyCache;
+use fleetkey_common::restrictions::{AllowedOptions, Restrictions};
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tokio::task::JoinSet;
 
 use crate::break_glass::BreakGlass;
@@ -22,22 +24,24 @@ use crate::config::settings::{Mode, Settings};
 use crate::guard::{self, Held, guard};
 use crate::instance::HostIdentity;
 use crate::key_set::{GrantedKey, KeySet};
-use crate::resolve::{Known, Notice, Part, Resolution, resolve};
+use crate::resolve::{Notice, Part};
 use crate::source::{Fault, Findings};
 use crate::state::State;
-use crate::store::Store;
-use crate::write::{WriteError, Writer};
+use crate::store::{LastGood, Store};
+use crate::write::Writer;
 
 mod changes;
+mod faults;
 mod files;
+mod job;
+mod questions;
 
-pub use files::{FileStatus, Pass, Preview};
+pub use files::{FileStatus, Pass};
+pub use job::Preview;
 
-/// How long a key on somebody's own line counts as unknown before the registries are asked again.
-const ASK_AGAIN: Duration = Duration::from_mins(10);
-
-/// How often the time at which the source was last reached is put on disk, when nothing else changes.
-const SAVE_REACHED: Duration = Duration::from_mins(5);
+/// How many times within `max_stale` the time at which the source was last reached is put on disk, when nothing else
+/// changes: once an hour, for three days.
+const SAVES_OF_REACHED: u32 = 72;
 
 /// What one look at the source came to.
 #[derive(Debug, Clone, Default)]
@@ -75,14 +79,18 @@ pub struct Engine {
     files: BTreeMap<AccountName, FileStatus>,
     /// Keys on people's own lines that no registry knew, and when that was asked.
     unknown: HashMap<Fingerprint, Duration>,
+    /// When that was last answered.
+    answered_at: Option<Duration>,
+    /// Why it could not be asked, so that it is said once.
+    question_fault: Option<Fault>,
     held: BTreeMap<AccountName, Held>,
     faults: BTreeMap<Part, Fault>,
     notices: BTreeSet<Notice>,
     counters: Counters,
     /// Writes that are under way, also those that outlasted the pass that began them.
-    jobs: JoinSet<(AccountName, Mode, Result<files::Done, WriteError>)>,
-    /// The accounts of these, and since when.
-    busy: BTreeMap<AccountName, Duration>,
+    jobs: JoinSet<job::Worked>,
+    /// The accounts of these.
+    busy: BTreeSet<AccountName>,
 }
 
 impl Engine {
@@ -90,8 +98,9 @@ impl Engine {
     pub fn open(settings: Arc<Settings>, host: HostIdentity, helper: PathBuf) -> Self {
         let store = Store::new(&settings.paths);
         let (state, saved) = match store.load_state(&host) {
-            Some(state) => (state, Some(Moment::now())),
-            None => (State::new(host, Moment::now()), None),
+            LastGood::Ours(state) => (*state, Some(Moment::now())),
+            LastGood::None => (State::new(host, Moment::now()), None),
+            LastGood::AnotherBoxs => (State::letting_nobody_in(host, Moment::now(), &settings.grants), None),
         };
         let mut engine = Self {
             break_glass: BreakGlass::new(settings.guard.break_glass.clone()),
@@ -103,12 +112,14 @@ impl Engine {
             history: guard::History::new(),
             files: BTreeMap::new(),
             unknown: HashMap::new(),
+            answered_at: None,
+            question_fault: None,
             held: BTreeMap::new(),
             faults: BTreeMap::new(),
             notices: BTreeSet::new(),
             counters: Counters::default(),
             jobs: JoinSet::new(),
-            busy: BTreeMap::new(),
+            busy: BTreeSet::new(),
         };
         engine.drop_ungranted();
         engine
@@ -117,18 +128,26 @@ impl Engine {
     /// Takes new settings; the accounts that lost their grants are cleaned at the next pass.
     pub fn reconfigure(&mut self, settings: Arc<Settings>) {
         self.break_glass.read_from(&settings.guard.break_glass);
+        if self.settings.guard.max_stale != settings.guard.max_stale {
+            self.saved = None;
+        }
         self.settings = settings;
-        self.unknown.clear();
+        self.forget_unknown();
         self.drop_ungranted();
     }
 
-    /// Takes out of the last good key set what the configuration no longer grants: no source has a say in that.
+    /// Takes out of the last good key set what the configuration no longer grants, and keys with options that it no
+    /// longer allows: no source has a say in that.
     fn drop_ungranted(&mut self) {
         let grants: BTreeMap<_, _> = self.settings.grants.iter().map(|grant| (&grant.account, &grant.keys)).collect();
+        let allowed = AllowedOptions::with(&self.settings.render.allowed_options).unwrap_or_default();
+        let may_carry = |restrictions: &Restrictions| {
+            restrictions.options.is_empty() || allowed.parse(&restrictions.to_options(&TimeZone::UTC, false)).is_ok()
+        };
         let mut kept = self.state.key_set.clone();
         kept.accounts.retain(|account, _| grants.contains_key(account));
         for (account, entries) in &mut kept.accounts {
-            entries.retain(|entry| grants[account].contains(&entry.spec));
+            entries.retain(|entry| grants[account].contains(&entry.spec) && may_carry(&entry.registered.restrictions));
         }
         if kept != self.state.key_set {
             self.state.serial += 1;
@@ -142,7 +161,7 @@ impl Engine {
     pub fn bind(&mut self, host: HostIdentity) {
         if !self.state.host.same_host(&host) {
             tracing::warn!(action = "state-dropped", "the state on disk came from another box; starting afresh");
-            self.state = State::new(host, Moment::now());
+            self.state = State::letting_nobody_in(host, Moment::now(), &self.settings.grants);
             self.saved = None;
         } else if self.state.host != host {
             self.state.host = host;
@@ -172,7 +191,7 @@ impl Engine {
         self.counters.syncs += 1;
         let resolution = self.resolve(findings);
         let mut look = Look { failed: !resolution.faults.is_empty(), confirm_at: None };
-        self.note_faults(&resolution);
+        self.note_faults(&resolution, findings);
         let revoked_changed = self.state.revoked != resolution.revoked;
         self.state.revoked.clone_from(&resolution.revoked);
 
@@ -191,92 +210,15 @@ impl Engine {
             self.state.key_set = decision.key_set;
         }
         let moment = Moment::now();
-        let due = self.saved.as_ref().is_none_or(|saved| saved.age(&moment) >= SAVE_REACHED);
-        self.state.reached = moment;
+        let often = self.settings.guard.max_stale / SAVES_OF_REACHED;
+        let due = self.saved.as_ref().is_none_or(|saved| saved.age(&moment) >= often);
+        if findings.unreachable.is_none() {
+            self.state.reached = moment;
+        }
         if changed || revoked_changed || due {
             self.saved = None;
         }
         look
-    }
-
-    fn resolve(&mut self, findings: &Findings) -> Resolution {
-        let now = Moment::now();
-        let max_stale = self.settings.guard.max_stale;
-        let stale = self.state.failing.iter().filter(|(_, since)| since.age(&now) > max_stale);
-        let stale: BTreeSet<Part> = stale.map(|(part, _)| part.clone()).collect();
-        let known = Known { key_set: &self.state.key_set, revoked: &self.state.revoked, stale: &stale };
-        resolve(&self.settings.grants, findings, known)
-    }
-
-    /// Keeps which parts fail and since when, and says so when that changes.
-    fn note_faults(&mut self, resolution: &Resolution) {
-        for (part, fault) in &resolution.faults {
-            if self.faults.get(part) != Some(fault) {
-                tracing::warn!(action = "fault", part = %part, "{part} could not be looked up, what was known stands: {fault}");
-            }
-        }
-        for part in self.faults.keys().filter(|part| !resolution.faults.contains_key(part)) {
-            tracing::info!(action = "fault-over", part = %part, "{part} can be looked up again");
-        }
-        for notice in resolution.notices.difference(&self.notices) {
-            tracing::warn!(action = "notice", "{notice}");
-        }
-        self.faults.clone_from(&resolution.faults);
-        self.notices.clone_from(&resolution.notices);
-
-        let failing = &mut self.state.failing;
-        let before = failing.len();
-        failing.retain(|part, _| resolution.faults.contains_key(part));
-        let mut changed = failing.len() != before;
-        for part in resolution.faults.keys() {
-            if !failing.contains_key(part) {
-                // It was last reached by the look before this one.
-                failing.insert(part.clone(), self.state.reached.clone());
-                changed = true;
-            }
-        }
-        if changed {
-            self.saved = None;
-        }
-    }
-
-    /// The keys on people's own lines about which the registries are to be asked.
-    pub fn candidates(&self, now: Duration) -> Vec<PublicKey> {
-        let foreign = self.files.values().flat_map(|file| &file.foreign);
-        let mut candidates: BTreeMap<Fingerprint, &PublicKey> = foreign.map(|key| (key.fingerprint(), key)).collect();
-        candidates.retain(|key, _| self.unknown.get(key).is_none_or(|asked| now >= *asked + ASK_AGAIN));
-        candidates.into_values().cloned().collect()
-    }
-
-    /// Something changed in the registries: what was unknown may be known now.
-    pub fn forget_unknown(&mut self) {
-        self.unknown.clear();
-    }
-
-    /// Takes the registries' answer about `candidates`; true when the key files have to be passed over again.
-    pub fn learn(
-        &mut self,
-        candidates: &[PublicKey],
-        known: Result<BTreeSet<Fingerprint>, Fault>,
-        now: Duration,
-    ) -> bool {
-        let known = match known {
-            Ok(known) => known,
-            Err(fault) => {
-                tracing::warn!(action = "fault", "could not ask whose the other lines' keys are: {fault}");
-                return false;
-            }
-        };
-        for key in candidates.iter().map(PublicKey::fingerprint).filter(|key| !known.contains(key)) {
-            self.unknown.insert(key, now);
-        }
-        let before = self.state.governed.len();
-        self.state.governed.extend(known);
-        let learned = self.state.governed.len() > before;
-        if learned {
-            self.saved = None;
-        }
-        learned
     }
 
     /// Puts the state on disk, when it is not there as it is. A failure is logged, and tried again at the next call.
@@ -286,7 +228,9 @@ impl Engine {
         }
         let bytes = self.state.to_bytes();
         let store = self.store.clone();
-        match crate::blocking::run(move || store.save_state(&bytes)).await {
+        let (reached, max_stale) = (self.state.reached.clone(), self.settings.guard.max_stale);
+        let save = move || store.save_state(&bytes).and_then(|()| store.save_serving(&reached, max_stale));
+        match crate::blocking::run(save).await {
             Ok(()) => self.saved = Some(Moment::now()),
             Err(error) => tracing::error!(
                 action = "state-not-saved",
@@ -303,23 +247,27 @@ impl Engine {
         }
     }
 
-    /// The keys that are to be in the file of an account now: granted ones, then those for emergencies.
+    /// The keys that are to be in the file of an account now: granted ones, then those for emergencies. What root put
+    /// down for emergencies holds as it stands there: whoever registers the same key elsewhere cannot restrict it.
     pub fn wanted(&self, account: &AccountName, now: Timestamp) -> Vec<GrantedKey> {
+        let emergency = self.break_glass.keys().iter();
+        let emergency: Vec<_> = emergency
+            .filter(|key| !self.state.revoked.contains(&key.key.fingerprint()) && !key.restrictions.expired(now))
+            .cloned()
+            .collect();
+        let for_emergencies: BTreeSet<_> = emergency.iter().map(|granted| granted.key.fingerprint()).collect();
         let mut keys = self.state.key_set.granted(account, now);
-        let granted: BTreeSet<_> = keys.iter().map(|granted| granted.key.fingerprint()).collect();
-        let emergency = self.break_glass.keys().iter().filter(|key| {
-            let fingerprint = key.key.fingerprint();
-            !granted.contains(&fingerprint) && !self.state.revoked.contains(&fingerprint)
-        });
-        keys.extend(emergency.cloned());
+        keys.retain(|granted| !for_emergencies.contains(&granted.key.fingerprint()));
+        keys.extend(emergency);
         keys
     }
 
-    /// How long until the next key of any account expires.
-    pub fn expires_in(&self, now: Timestamp) -> Option<Duration> {
+    /// When the next of the keys that are let in at `now` expires.
+    fn next_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let entries = self.state.key_set.accounts.values().flatten();
-        let expiries = entries.filter_map(|entry| entry.registered.restrictions.expires).filter(|at| *at > now);
-        expiries.min().and_then(|at| at.duration_since(now).try_into().ok())
+        let granted = entries.filter_map(|entry| entry.registered.restrictions.expires);
+        let emergency = self.break_glass.keys().iter().filter_map(|granted| granted.restrictions.expires);
+        granted.chain(emergency).filter(|at| *at > now).min()
     }
 
     /// The key set in force.
@@ -362,3 +310,6 @@ impl Engine {
         self.counters
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,19 @@ fn a_key_registered_with_two_different_hosts_is_left_out_and_told_of() {
     let clash = Notice::Clash { person: person("alice"), fingerprint: key(1).fingerprint() };
     assert_eq!(resolution.notices, BTreeSet::from([clash]));
 }
+
+#[test]
+fn rule_1_of_an_account_that_nobody_was_ever_asked_about_a_failed_look_says_nothing() {
+    let account: AccountName = "ubuntu".parse().unwrap();
+    let never = Resolution::default();
+    let has = |resolution: &Resolution| resolution.key_set.accounts.contains_key(&account);
+    let blind = findings(&[("dev", Err(()))], &[]);
+    let unsure = Findings { revoked: Some(Err(fault())), ..findings(&[], &[("alice", found(&[1]))]) };
+    for (specs, failed) in [(&["@@dev"], &blind), (&["alice"], &unsure), (&["alice"], &Findings::unreachable(fault()))]
+    {
+        assert!(!has(&resolve_after(&never, specs, failed)), "{specs:?}");
+    }
+    let nobody = resolve_after(&never, &["@@dev"], &findings(&[("dev", Ok(&[]))], &[]));
+    assert!(has(&nobody), "that the group is empty is an answer");
+    assert!(has(&resolve_after(&nobody, &["@@dev"], &blind)));
+}

@@ -1,7 +1,6 @@
 use std::fs;
 
 use super::*;
-use crate::clock::Moment;
 use crate::key_set::tests::key;
 
 fn store(folder: &Path) -> Store {
@@ -20,13 +19,15 @@ fn mode(path: PathBuf) -> u32 {
 fn lines(store: &Store, account: &str, wanted: Option<u8>, instance: &str) -> io::Result<String> {
     let wanted = wanted.map(|byte| key(byte).fingerprint());
     let found = store.look_up(&account.parse().unwrap(), wanted, &host(instance));
-    found.map(|bytes| String::from_utf8(bytes).unwrap())
+    found.map(|found| String::from_utf8(found.lines).unwrap())
 }
 
 fn filled(folder: &Path) -> Store {
     let store = store(folder);
-    let keys = [(key(1).fingerprint(), "ssh-ed25519 ONE alice"), (key(2).fingerprint(), "no-pty ssh-ed25519 TWO bob")];
-    store.save_lookup(&"ubuntu".parse().unwrap(), &host("i-1"), &keys);
+    let line = |byte, line| LookupLine { fingerprint: key(byte).fingerprint(), for_emergencies: false, line };
+    let lines = [line(1, "ssh-ed25519 ONE alice"), line(2, "no-pty ssh-ed25519 TWO bob")];
+    store.save_lookup(&"ubuntu".parse().unwrap(), &host("i-1"), &lines);
+    store.save_serving(&Moment::now(), Duration::from_mins(1)).unwrap();
     store
 }
 
@@ -74,10 +75,32 @@ fn an_account_without_a_grant_loses_its_look_up_file() {
 fn a_state_is_kept_and_a_damaged_one_is_none() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(folder.path());
-    assert!(store.load_state(&host("i-1")).is_none());
+    assert_eq!(store.load_state(&host("i-1")), LastGood::None);
     let state = State::new(host("i-1"), Moment::now());
     store.save_state(&state.to_bytes()).unwrap();
-    assert_eq!(store.load_state(&host("i-1")), Some(state));
+    assert_eq!(store.load_state(&host("i-2")), LastGood::AnotherBoxs);
+    assert_eq!(store.load_state(&host("i-1")), LastGood::Ours(Box::new(state)));
     store.save_state(b"{").unwrap();
-    assert!(store.load_state(&host("i-1")).is_none());
+    assert_eq!(store.load_state(&host("i-1")), LastGood::None);
+}
+
+#[test]
+fn a_look_up_lets_in_nobody_but_for_emergencies_once_the_agent_is_dead_for_longer_than_max_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let line = |byte, for_emergencies, line| LookupLine { fingerprint: key(byte).fingerprint(), for_emergencies, line };
+    let both = [line(1, false, "ssh-ed25519 ONE alice"), line(2, true, "ssh-ed25519 TWO break-glass")];
+    store.save_lookup(&"ubuntu".parse().unwrap(), &host("i-1"), &both);
+    let looked_up = || store.look_up(&"ubuntu".parse().unwrap(), None, &host("i-1")).unwrap();
+    let only_emergency = LookedUp { lines: b"ssh-ed25519 TWO break-glass\n".to_vec(), stale: true };
+    assert_eq!(looked_up(), only_emergency, "nobody said how long it holds");
+    let mut reached = Moment::now();
+    store.save_serving(&reached, Duration::from_hours(72)).unwrap();
+    assert!(!looked_up().stale);
+    assert_eq!(lines(&store, "ubuntu", Some(1), "i-1").unwrap(), "ssh-ed25519 ONE alice\n");
+    (reached.boot_id, reached.wall) = (String::new(), reached.wall - Duration::from_hours(73));
+    store.save_serving(&reached, Duration::from_hours(72)).unwrap();
+    assert_eq!(looked_up(), only_emergency);
+    assert_eq!(lines(&store, "ubuntu", Some(1), "i-1").unwrap(), "");
+    assert_eq!(lines(&store, "ubuntu", Some(2), "i-1").unwrap(), "ssh-ed25519 TWO break-glass\n");
 }
