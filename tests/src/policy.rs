@@ -37,7 +37,7 @@ impl ShippedPolicy {
 
     /// What it allows, such as `s3:GetObject`.
     pub fn actions(&self) -> BTreeSet<String> {
-        let actions = self.statements().iter().flat_map(|statement| statement["Action"].as_array());
+        let actions = self.statements().iter().filter_map(|statement| statement["Action"].as_array());
         actions.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
