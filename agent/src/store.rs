@@ -1,7 +1,6 @@
 //! The agent's own files: state, look-up files, status. All belong to root; none is written in place.
 
 use std::ffi::OsStr;
-use std::fmt::Write as _;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -151,12 +150,14 @@ impl Store {
 
     /// Keeps an account's lines for `authorized-keys`, each behind its key's fingerprint. A failure is logged.
     pub fn save_lookup(&self, account: &AccountName, host: &HostIdentity, lines: &[LookupLine<'_>]) {
-        let mut text = format!("{LOOKUP_HEADER}{}\n", serde_json::to_string(host).unwrap_or_default());
-        for LookupLine { fingerprint, for_emergencies, line } in lines {
-            let mark = if *for_emergencies { "!" } else { "" };
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{mark}{fingerprint} {line}");
-        }
+        let marked = |line: &LookupLine<'_>| {
+            let mark = if line.for_emergencies { "!" } else { "" };
+            format!("{mark}{} {}\n", line.fingerprint, line.line)
+        };
+        let mut lines: Vec<_> = lines.iter().map(marked).collect();
+        // In the order of their bytes, so that one line of many is found without reading them all.
+        lines.sort_unstable();
+        let text = format!("{LOOKUP_HEADER}{}\n{}", serde_json::to_string(host).unwrap_or_default(), lines.concat());
         let path = self.lookup_path(account);
         if std::fs::read(&path).is_ok_and(|old| old == text.as_bytes()) {
             return;
@@ -213,21 +214,25 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LookedUp::default()),
             Err(error) => return Err(error),
         };
-        let mut lines = text.split_inclusive(|&byte| byte == b'\n');
-        let made_for = lines.next().and_then(|header| header.strip_prefix(LOOKUP_HEADER.as_bytes()));
+        let header = text.iter().position(|&byte| byte == b'\n').map_or(text.len(), |at| at + 1);
+        let (header, lines) = text.split_at(header);
+        let made_for = header.strip_prefix(LOOKUP_HEADER.as_bytes());
         let made_for: Option<HostIdentity> = made_for.and_then(|json| serde_json::from_slice(json).ok());
         if !made_for.is_some_and(|made_for| made_for.same_host(host)) {
             return Err(io::Error::other("the look-up file was made for another box"));
         }
-        let wanted = wanted.map(|fingerprint| format!("{fingerprint} ").into_bytes());
-        let mut found = LookedUp { lines: Vec::new(), stale: !self.serves() };
-        for line in lines {
+        let stale = !self.serves();
+        let candidates: Vec<&[u8]> = match wanted {
+            None => lines.split_inclusive(|&byte| byte == b'\n').collect(),
+            Some(key) => ["!", ""].into_iter().filter_map(|mark| find(lines, &format!("{mark}{key} "))).collect(),
+        };
+        let mut found = LookedUp { lines: Vec::new(), stale };
+        for line in candidates {
             let (line, holds) = match line.strip_prefix(FOR_EMERGENCIES) {
                 Some(line) => (line, true),
-                None => (line, !found.stale),
+                None => (line, !stale),
             };
-            let Some(gap) = line.iter().position(|&byte| byte == b' ') else { continue };
-            if holds && wanted.as_ref().is_none_or(|wanted| line.starts_with(wanted)) {
+            if let (Some(gap), true) = (line.iter().position(|&byte| byte == b' '), holds) {
                 found.lines.extend_from_slice(&line[gap + 1..]);
             }
         }
@@ -240,6 +245,24 @@ impl Store {
         let serving: Option<Serving> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         serving.is_some_and(|serving| serving.reached.age(&Moment::now()) <= serving.max_stale)
     }
+}
+
+/// The line that begins so, of lines in the order of their bytes. Looks at few of them, however many there are.
+fn find<'a>(lines: &'a [u8], beginning: &str) -> Option<&'a [u8]> {
+    let beginning = beginning.as_bytes();
+    // Both are always where a line begins, or the end.
+    let (mut low, mut high) = (0, lines.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let start = lines[low..middle].iter().rposition(|&byte| byte == b'\n').map_or(low, |at| low + at + 1);
+        let end = lines[middle..high].iter().position(|&byte| byte == b'\n').map_or(high, |at| middle + at + 1);
+        let line = &lines[start..end];
+        if line.starts_with(beginning) {
+            return Some(line);
+        }
+        if line < beginning { low = end } else { high = start }
+    }
+    None
 }
 
 /// Opens a folder of the agent's own, which is made when it is missing.

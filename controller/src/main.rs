@@ -7,6 +7,7 @@ mod cli;
 mod expiry;
 mod holdings;
 mod key_file;
+mod log;
 mod printer;
 mod refusal;
 mod registration;

@@ -1,11 +1,14 @@
 //! The refusals of the program: what is wrong, what to do about it, and which exit code that makes.
 //!
-//! Never used for a failed AWS call: that is a [`crate::aws::CallError`], which keeps the service's own words.
+//! Never used in place of a failed AWS call: that is a [`CallError`], which keeps the service's own words.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::process::ExitCode;
 
 use thiserror::Error;
+
+use crate::aws::CallError;
 
 /// Exit code of a command that was asked for something it could not do.
 const FAILED: u8 = 1;
@@ -37,6 +40,17 @@ impl Refusal {
     pub(crate) fn hint(mut self, hint: impl Display) -> Self {
         self.hints.push(hint.to_string());
         self
+    }
+
+    /// Adds which permissions the caller lacked in these calls, if that is why any of them failed.
+    #[must_use]
+    pub(crate) fn hint_permissions<'a>(self, failed: impl IntoIterator<Item = &'a CallError>) -> Self {
+        let missing: BTreeSet<String> = failed.into_iter().filter_map(CallError::missing_permission).collect();
+        if missing.is_empty() {
+            return self;
+        }
+        let missing: Vec<String> = missing.into_iter().collect();
+        self.hint(format!("the caller lacks {}; packaging/iam names the policy that has it", missing.join(", ")))
     }
 }
 

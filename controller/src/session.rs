@@ -74,9 +74,12 @@ impl Session {
     }
 
     /// Makes the bucket if it is not there yet, before the first write.
-    pub(crate) async fn prepare(&mut self, printer: Printer) -> Result<(), CallError> {
+    pub(crate) async fn prepare(&mut self, printer: Printer) -> anyhow::Result<()> {
         if !self.bucket.exists() {
-            self.bucket.create().await?;
+            self.bucket.create().await.map_err(|error| {
+                let refusal = Refusal::new(format!("there is no bucket {} yet", self.bucket.name()));
+                anyhow::Error::from(error.clone()).context(refusal.hint_permissions([&error]))
+            })?;
             printer.note(&format!("made the public-key bucket {} in {}", self.bucket.name(), self.region));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Which instance this is, asked of a small metadata service that is made to lie.
+//! Which instance this is, asked of a metadata service, and of one that is made to lie.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -8,78 +8,58 @@ use std::time::{Duration, Instant};
 
 use fleetkey_agent::config::settings::{AwsSettings, CredentialsSource, InstanceSettings};
 use fleetkey_agent::instance::{IdentityError, InstanceIdentity, identify};
+use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::imds::{Identity, Imds, Mood};
+use fleetkey_tests::stub::{Answer, Request, Stub};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
 
 const SELF: &str = "i-0abc12345678def90";
 const OTHER: &str = "i-0fff12345678def90";
+const ACCOUNT: &str = "123456789012";
 
-/// An instance metadata service, version 2; it ends with the test's runtime.
-struct Imds {
-    url: String,
-    server: JoinHandle<()>,
+/// The metadata service of an instance.
+fn imds_of(instance_id: &str) -> Imds {
+    let identity = Identity {
+        instance_id: instance_id.to_owned(),
+        account_id: ACCOUNT.to_owned(),
+        region: Cloud::REGION.to_owned(),
+        role: None,
+    };
+    Imds::start(identity).unwrap()
 }
 
-/// What it answers.
-#[derive(Clone)]
-struct Answers {
+/// The answers of a metadata service that is not what it should be.
+struct Lies {
     token: bool,
     instance_id: String,
     document: String,
 }
 
-impl Answers {
+impl Lies {
+    /// No lies yet.
     fn of(instance_id: &str) -> Self {
-        let document = format!(r#"{{"instanceId":"{instance_id}","region":"us-west-2","accountId":"123456789012"}}"#);
+        let document =
+            format!(r#"{{"instanceId":"{instance_id}","region":"{}","accountId":"{ACCOUNT}"}}"#, Cloud::REGION);
         Self { token: true, instance_id: instance_id.to_owned(), document }
     }
 
-    fn answer(&self, request: &str) -> (u16, &str) {
-        let mut words = request.split(' ');
-        let has_token = request.to_lowercase().contains("x-aws-ec2-metadata-token: secret");
-        match (words.next(), words.next()) {
-            (Some("PUT"), Some("/latest/api/token")) if self.token => (200, "secret"),
-            (Some("GET"), _) if !has_token => (401, ""),
-            (Some("GET"), Some("/latest/meta-data/instance-id")) => (200, &self.instance_id),
-            (Some("GET"), Some("/latest/dynamic/instance-identity/document")) => (200, &self.document),
-            _ => (404, ""),
+    fn start(self) -> Stub {
+        Stub::start(move |request| self.answer(request)).unwrap()
+    }
+
+    fn answer(&self, request: &Request) -> Answer {
+        let text = |status, body: &str| Answer::new(status, "text/plain", body);
+        let has_token = request.header("x-aws-ec2-metadata-token") == Some("secret");
+        match (request.method(), request.target()) {
+            ("PUT", "/latest/api/token") if self.token => {
+                text(200, "secret").with_header("x-aws-ec2-metadata-token-ttl-seconds", "21600")
+            }
+            ("GET", _) if self.token && !has_token => text(401, ""),
+            ("GET", "/latest/meta-data/instance-id") => text(200, &self.instance_id),
+            ("GET", "/latest/dynamic/instance-identity/document") => text(200, &self.document),
+            _ => text(404, ""),
         }
     }
-}
-
-impl Imds {
-    async fn start(answers: Answers) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let server = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, answers.clone()));
-            }
-        });
-        Self { url, server }
-    }
-}
-
-impl Drop for Imds {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
-}
-
-async fn serve(mut stream: TcpStream, answers: Answers) {
-    let mut request = Vec::new();
-    while !request.ends_with(b"\r\n\r\n") {
-        let Ok(byte) = stream.read_u8().await else { return };
-        request.push(byte);
-    }
-    let request = String::from_utf8(request).unwrap();
-    let (status, body) = answers.answer(&request);
-    let ttl = "x-aws-ec2-metadata-token-ttl-seconds: 21600";
-    let length = body.len();
-    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n{ttl}\r\nconnection: close\r\n\r\n");
-    let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
 }
 
 /// What is asked, and with what settings.
@@ -104,8 +84,8 @@ impl Question {
 
     fn configured(mut self, id: &str) -> Self {
         self.instance.id = Some(id.to_owned());
-        self.instance.account_id = Some("123456789012".to_owned());
-        self.aws.region = Some("us-west-2".to_owned());
+        self.instance.account_id = Some(ACCOUNT.to_owned());
+        self.aws.region = Some(Cloud::REGION.to_owned());
         self
     }
 
@@ -123,21 +103,21 @@ impl Question {
 
 #[tokio::test]
 async fn the_metadata_service_says_who_the_instance_is() {
-    let imds = Imds::start(Answers::of(SELF)).await;
-    let identity = Question::of(&imds.url).board(SELF).ask().await.unwrap();
+    let imds = imds_of(SELF);
+    let identity = Question::of(&imds.url()).board(SELF).ask().await.unwrap();
     assert_eq!(identity.instance_id, SELF);
-    assert_eq!(identity.region, "us-west-2");
-    assert_eq!(identity.account_id, "123456789012");
+    assert_eq!(identity.region, Cloud::REGION);
+    assert_eq!(identity.account_id, ACCOUNT);
     assert_eq!(identity.partition, "aws");
 }
 
 #[tokio::test]
 async fn t16_an_answer_that_is_not_this_instances_is_refused() {
-    let imds = Imds::start(Answers::of(OTHER)).await;
-    let lying = Imds::start(Answers { instance_id: OTHER.to_owned(), ..Answers::of(SELF) }).await;
-    let board = Question::of(&imds.url).board(SELF);
-    let configured = Question::of(&imds.url).configured(SELF);
-    let itself = Question::of(&lying.url);
+    let imds = imds_of(OTHER);
+    let lying = Lies { instance_id: OTHER.to_owned(), ..Lies::of(SELF) }.start();
+    let board = Question::of(&imds.url()).board(SELF);
+    let configured = Question::of(&imds.url()).configured(SELF);
+    let itself = Question::of(&lying.endpoint());
     for (question, other_place) in [(board, "the board"), (configured, "the configuration"), (itself, "the metadata")] {
         let error = question.ask().await.unwrap_err();
         let IdentityError::Mismatch { what, other_place: named, .. } = &error else { panic!("{error}") };
@@ -147,8 +127,8 @@ async fn t16_an_answer_that_is_not_this_instances_is_refused() {
 
 #[tokio::test]
 async fn t16_the_account_must_be_the_configured_one() {
-    let imds = Imds::start(Answers::of(SELF)).await;
-    let mut question = Question::of(&imds.url);
+    let imds = imds_of(SELF);
+    let mut question = Question::of(&imds.url());
     question.instance.account_id = Some("210987654321".to_owned());
     let error = question.ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::Mismatch { what: "account id", .. }), "{error}");
@@ -156,29 +136,30 @@ async fn t16_the_account_must_be_the_configured_one() {
 
 #[tokio::test]
 async fn t16_a_service_without_version_2_is_not_asked_for_more() {
-    let imds = Imds::start(Answers { token: false, ..Answers::of(SELF) }).await;
-    let error = Question::of(&imds.url).ask().await.unwrap_err();
+    // It answers whoever asks without a token, as version 1 did.
+    let stub = Lies { token: false, ..Lies::of(SELF) }.start();
+    let error = Question::of(&stub.endpoint()).ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::NoAnswer { .. }), "{error}");
 }
 
 #[tokio::test]
 async fn r15_garbage_is_not_an_identity_even_where_one_is_configured() {
     for document in ["", "<html>Log in to the guest network</html>", "{}"] {
-        let imds = Imds::start(Answers { document: document.to_owned(), ..Answers::of(SELF) }).await;
-        let error = Question::of(&imds.url).configured(SELF).ask().await.unwrap_err();
+        let stub = Lies { document: document.to_owned(), ..Lies::of(SELF) }.start();
+        let error = Question::of(&stub.endpoint()).configured(SELF).ask().await.unwrap_err();
         assert!(matches!(error, IdentityError::Document { .. }), "{error}");
     }
-    let hostile = Answers::of(SELF).document.replace("us-west-2", "us-west-2.evil.example");
-    let imds = Imds::start(Answers { document: hostile, ..Answers::of(SELF) }).await;
-    let error = Question::of(&imds.url).ask().await.unwrap_err();
+    let hostile = Lies::of(SELF).document.replace("us-west-2", "us-west-2.evil.example");
+    let stub = Lies { document: hostile, ..Lies::of(SELF) }.start();
+    let error = Question::of(&stub.endpoint()).ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::Malformed { what: "region", .. }), "{error}");
 }
 
 #[tokio::test]
 async fn r15_a_service_that_hangs_costs_a_few_seconds_and_the_configuration_serves() {
-    // Connections are taken by the kernel and never answered.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let imds = imds_of(SELF);
+    imds.set_mood(Mood::Hanging);
+    let url = imds.url();
     let start = Instant::now();
     let error = Question::of(&url).ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::NoAnswer { .. }), "{error}");
@@ -190,8 +171,8 @@ async fn r15_a_service_that_hangs_costs_a_few_seconds_and_the_configuration_serv
 
 #[tokio::test]
 async fn outside_of_ec2_the_metadata_service_is_not_asked() {
-    let imds = Imds::start(Answers::of(OTHER)).await;
-    let mut question = Question::of(&imds.url).configured("build-host-7");
+    let imds = imds_of(OTHER);
+    let mut question = Question::of(&imds.url()).configured("build-host-7");
     question.aws.credentials = CredentialsSource::File(Path::new("/etc/fleetkey/credentials").to_owned());
     assert_eq!(question.ask().await.unwrap().instance_id, "build-host-7");
 }

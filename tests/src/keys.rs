@@ -9,6 +9,9 @@ use fleetkey_common::public_key::{Fingerprint, PublicKey};
 
 use crate::scratch::{Scratch, cache};
 
+/// What IAM takes, and what EC2 has an MD5 fingerprint of.
+const RSA: [&str; 4] = ["-t", "rsa", "-b", "2048"];
+
 /// A key pair on disk, gone when dropped.
 #[derive(Debug)]
 pub struct TestKey {
@@ -27,6 +30,13 @@ impl TestKey {
         Self::read(&folder.path().join("id"), Some(folder))
     }
 
+    /// A new 2048-bit RSA key, for a test that needs more than the one of [`TestKey::rsa`]. It takes up to a second.
+    pub fn new_rsa(comment: &str) -> Result<Self> {
+        let folder = Scratch::new()?;
+        generate(folder.path(), &RSA, comment)?;
+        Self::read(&folder.path().join("id"), Some(folder))
+    }
+
     /// A 2048-bit RSA key, the same in every test and run, since making one is slow.
     pub fn rsa() -> Result<Self> {
         let kept = cache()?.join("rsa-2048");
@@ -34,7 +44,7 @@ impl TestKey {
             let aside = Scratch::new()?;
             let pair = aside.path().join("pair");
             fs::create_dir(&pair)?;
-            generate(&pair, &["-t", "rsa", "-b", "2048"], "rsa@test")?;
+            generate(&pair, &RSA, "rsa@test")?;
             // Another test may have been faster; its key is as good.
             if let Err(error) = fs::rename(&pair, &kept) {
                 ensure!(kept.join("id").is_file(), "cannot keep the RSA key in {}: {error}", kept.display());

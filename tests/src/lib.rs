@@ -15,12 +15,14 @@ pub mod keys;
 pub mod log;
 pub mod moto;
 pub mod nspawn;
+pub mod policy;
 pub mod process;
 pub mod proxy;
 pub mod sandbox;
 pub mod scratch;
 mod server;
 pub mod sshd;
+pub mod stub;
 pub mod tls;
 mod wait;
 

@@ -13,6 +13,9 @@ use crate::config::settings::PathSettings;
 use crate::instance::HostIdentity;
 use crate::store::Store;
 
+/// The command's name.
+pub(super) const NAME: &str = "authorized-keys";
+
 #[derive(Debug, Args)]
 pub(super) struct AuthorizedKeys {
     /// The account that somebody logs in to (sshd's %u)

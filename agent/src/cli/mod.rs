@@ -45,6 +45,14 @@ struct Cli {
     command: Command,
 }
 
+/// The one command that sshd calls, alone.
+#[derive(Debug, Parser)]
+#[command(name = "fleetkey-agent", version)]
+enum ForSshd {
+    /// Print an account's keys for sshd's AuthorizedKeysCommand, from what is on this box alone
+    AuthorizedKeys(authorized_keys::AuthorizedKeys),
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Keep the key files in step, until stopped: what the service does
@@ -143,8 +151,14 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == HELPER_ARGUMENT) {
         return helper_main();
     }
-    match Cli::try_parse_from(&arguments) {
-        Ok(cli) => execute(cli).unwrap_or_else(|error| {
+    // Somebody waits at sshd: the other commands with all their flags are not even set up.
+    let parsed = if arguments.get(1).is_some_and(|command| command == authorized_keys::NAME) {
+        ForSshd::try_parse_from(&arguments).map(|ForSshd::AuthorizedKeys(command)| Command::AuthorizedKeys(command))
+    } else {
+        Cli::try_parse_from(&arguments).map(|cli| cli.command)
+    };
+    match parsed {
+        Ok(command) => execute(command).unwrap_or_else(|error| {
             eprintln!("fleetkey-agent: {}", one_line(error.as_ref()));
             ExitCode::FAILURE
         }),
@@ -154,7 +168,7 @@ pub fn main() -> ExitCode {
 
 /// Help and wrong calls. sshd takes what `authorized-keys` prints for keys and its 0 for yes: it gets neither.
 fn refuse(arguments: &[OsString], error: &clap::Error) -> ExitCode {
-    let for_sshd = arguments.get(1).is_some_and(|command| command == "authorized-keys");
+    let for_sshd = arguments.get(1).is_some_and(|command| command == authorized_keys::NAME);
     if for_sshd || error.use_stderr() {
         eprint!("{error}");
         return ExitCode::from(USAGE);
@@ -163,8 +177,8 @@ fn refuse(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
-    match cli.command {
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Run(command) => command.execute(),
         Command::Sync(command) => command.execute(),
         Command::CheckConfig(command) => command.execute(),

@@ -222,22 +222,30 @@ impl Job {
         (preview, foreign)
     }
 
-    fn run(self) -> Worked {
+    fn save_lookup(&self) {
         let lookup = self.keys.iter().zip(&self.lines);
         let lookup: Vec<_> = lookup
             .map(|(&(fingerprint, for_emergencies), line)| LookupLine { fingerprint, for_emergencies, line })
             .collect();
         self.store.save_lookup(&self.account, &self.host, &lookup);
-        match look_up(&self.account) {
-            Ok(account) => {
-                let kept = self.keep(&account);
-                // Watching is a help; the poll finds what it misses. A file that could not be written most of all is
-                // to be looked at again when somebody moves what stands in the way.
-                let homes = if self.mode == Mode::System { None } else { open_folders_no_follow(&account).ok() };
-                Worked { account: self.account, homes, outcome: Outcome::Kept(kept) }
+    }
+
+    fn run(self) -> Worked {
+        // Side by side: each file takes its time to reach the disk, and a home that hangs holds up no look-up.
+        let (kept, homes) = std::thread::scope(|threads| {
+            threads.spawn(|| self.save_lookup());
+            match look_up(&self.account) {
+                Ok(account) => {
+                    let kept = self.keep(&account);
+                    // Watching is a help; the poll finds what it misses. A file that could not be written most of all
+                    // is to be looked at again when somebody moves what stands in the way.
+                    let homes = if self.mode == Mode::System { None } else { open_folders_no_follow(&account).ok() };
+                    (kept, homes)
+                }
+                Err(error) => (Err(error.into()), None),
             }
-            Err(error) => Worked { account: self.account, homes: None, outcome: Outcome::Kept(Err(error.into())) },
-        }
+        });
+        Worked { account: self.account, homes, outcome: Outcome::Kept(kept) }
     }
 
     /// Writes the file, if it is not as it should be.

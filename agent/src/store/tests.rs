@@ -104,3 +104,28 @@ fn a_look_up_lets_in_nobody_but_for_emergencies_once_the_agent_is_dead_for_longe
     assert_eq!(lines(&store, "ubuntu", Some(1), "i-1").unwrap(), "");
     assert_eq!(lines(&store, "ubuntu", Some(2), "i-1").unwrap(), "ssh-ed25519 TWO break-glass\n");
 }
+
+#[test]
+fn one_line_of_a_thousand_is_found_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(folder.path());
+    let keys: Vec<_> =
+        (0..=255).map(|byte| (key(byte).fingerprint(), format!("{byte}{}", "x".repeat(byte.into())))).collect();
+    for kept in [0, 1, 2, 3, 6, 50, 254, 255] {
+        let some = keys.iter().step_by(kept + 1);
+        let some: Vec<_> = some
+            .map(|(fingerprint, line)| LookupLine {
+                fingerprint: *fingerprint,
+                for_emergencies: line.len() % 7 == 0,
+                line,
+            })
+            .collect();
+        store.save_lookup(&"ubuntu".parse().unwrap(), &host("i-1"), &some);
+        store.save_serving(&Moment::now(), Duration::from_secs(60)).unwrap();
+        for (at, (fingerprint, line)) in keys.iter().enumerate() {
+            let found = store.look_up(&"ubuntu".parse().unwrap(), Some(*fingerprint), &host("i-1")).unwrap();
+            let expected = if at % (kept + 1) == 0 { format!("{line}\n") } else { String::new() };
+            assert_eq!(String::from_utf8(found.lines).unwrap(), expected);
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::log;
 use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
@@ -63,6 +64,7 @@ impl PrintingFlags {
 pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = cli.printing.printer();
+    log::hear(printer);
     match dispatch(cli, printer).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

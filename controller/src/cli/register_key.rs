@@ -76,7 +76,10 @@ impl RegisterKey {
         };
         let by = session.caller.arn.clone();
         let request = Request { person, file, expires, force: self.force, by, now };
-        let facts = look(&session, &request).await?;
+        let facts = look(&session, &request).await.map_err(|error| {
+            let refusal = Refusal::new("nothing was changed").hint_permissions([&error]);
+            anyhow::Error::from(error).context(refusal)
+        })?;
         let plan = registration::plan(&request, &facts)?;
         plan.notes.iter().for_each(|note| printer.note(note));
         plan.hints.iter().for_each(|hint| printer.hint(hint));
@@ -122,12 +125,8 @@ async fn register(session: &Session, request: &Request, plan: Plan, printer: Pri
     let fingerprint = request.file.key.fingerprint();
     if let Some((_, error)) = report.failures.into_iter().next() {
         let refusal = Refusal::new(format!("{fingerprint} is not registered everywhere"))
-            .hint("the same command goes on where this one stopped");
-        let refusal = if error.is_denied() {
-            refusal.hint("the permissions that it needs are in packaging/iam/controller-register-key.json")
-        } else {
-            refusal
-        };
+            .hint("the same command goes on where this one stopped")
+            .hint_permissions([&error]);
         return Err(anyhow::Error::from(error).context(refusal));
     }
     let until = plan.expires.map_or_else(String::new, |moment| format!(" until {moment}"));

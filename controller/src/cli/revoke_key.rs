@@ -163,7 +163,8 @@ fn resolve(given: Given, facts: &Facts, faults: &[CallError]) -> Result<Fingerpr
         let refusal = Refusal::new(format!(
             "no key pair of this region and no object in the bucket tells which key {fingerprint} is"
         ))
-        .hint("give the key's own fingerprint: ssh-keygen -lf FILE prints it, SHA256:...");
+        .hint("give the key's own fingerprint: ssh-keygen -lf FILE prints it, SHA256:...")
+        .hint_permissions(faults);
         match faults.first() {
             Some(fault) => anyhow::Error::from(fault.clone()).context(refusal),
             None => refusal.into(),
@@ -223,20 +224,17 @@ async fn revoke(session: &Session, plan: &Plan, printer: Printer) -> anyhow::Res
 
 fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: Printer) -> anyhow::Result<()> {
     let count = faults.len();
-    let denied = faults.iter().any(CallError::is_denied);
+    let refusal = Refusal::new(format!("{count} of the calls to AWS failed, so keys may be left"));
+    let mut refusal = refusal.hint_permissions(&faults);
     let Some(first) = faults.into_iter().next() else {
         if !dry_run {
             plan.keys.keys().for_each(|fingerprint| printer.note(&format!("{fingerprint} is revoked")));
         }
         return Ok(());
     };
-    let mut refusal = Refusal::new(format!("{count} of the calls to AWS failed, so keys may be left"));
     // By fingerprint, since what said whose key it was may be gone by now.
     for fingerprint in plan.keys.keys() {
         refusal = refusal.hint(format!("run again to finish: fleetkey revoke-key {fingerprint}"));
-    }
-    if denied {
-        refusal = refusal.hint("the permissions that it needs are in packaging/iam/controller-revoke-key.json");
     }
     Err(anyhow::Error::from(first).context(refusal))
 }

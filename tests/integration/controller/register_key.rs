@@ -122,7 +122,7 @@ async fn fault_16_what_ec2_says_is_told_with_what_was_tried() -> Result<()> {
     operator.go_through(proxy.endpoint());
     proxy.spoil("ec2:DescribeKeyPairs", Fault::Throttle);
     let ran = operator.register(&file, &[]).await?.ended(1);
-    assert!(ran.stderr.contains("error: ec2 DescribeKeyPairs failed: "), "{}", ran.stderr);
+    assert!(ran.stderr.contains("error: nothing was changed: ec2 DescribeKeyPairs failed: "), "{}", ran.stderr);
     assert!(operator.cloud.objects("").await?.is_empty());
     Ok(())
 }

@@ -1,0 +1,191 @@
+//! The IAM policies that are shipped for the controller: enough for what the program does, each permission in them
+//! called for, and each one that is missing told by its name.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::keys::TestKey;
+use fleetkey_tests::moto::Moto;
+use fleetkey_tests::policy::ShippedPolicy;
+use fleetkey_tests::proxy::Proxy;
+
+use super::fleetkey::Operator;
+
+const USER: &str = "alice";
+const REGISTER: &str = "controller-register-key";
+const REVOKE: &str = "controller-revoke-key";
+const FIRST_USE: &str = "controller-first-use";
+
+/// In AWS, who may list a bucket may ask whether it is there; to moto this is a permission of its own.
+const HEAD_BUCKET: &str = r#"{"Version":"2012-10-17",
+    "Statement":[{"Effect":"Allow","Action":["s3:HeadBucket"],"Resource":["arn:aws:s3:::*"]}]}"#;
+
+/// An operator who may do what one shipped policy says, on a server that holds every call against it.
+struct Limited {
+    operator: Operator,
+    policy: ShippedPolicy,
+    proxy: Proxy,
+    // Dropped last.
+    moto: Moto,
+}
+
+impl Limited {
+    /// One in a new account; `more` are policies beside the shipped one, as moto reads them.
+    async fn new(policy: &str, more: &[&str]) -> Result<Self> {
+        let moto = tokio::task::spawn_blocking(Moto::start).await??;
+        let cloud = Cloud::on(&moto).await?;
+        let policy = ShippedPolicy::read(policy, &cloud, USER)?;
+        let whole = policy.clone().for_moto();
+        let credentials = cloud.create_limited_user(USER, &[&[whole.as_str()], more].concat()).await?;
+        let mut operator = Operator::with(cloud, &credentials)?;
+        let proxy = Proxy::start(moto.address())?;
+        operator.go_through(proxy.endpoint());
+        moto.enforce_iam(0)?;
+        Ok(Self { operator, policy, proxy, moto })
+    }
+
+    fn cloud(&self) -> &Cloud {
+        &self.operator.cloud
+    }
+
+    /// From now on the operator has the policy, or what is left of it without this action.
+    async fn allow(&self, all_but: Option<&str>) -> Result<()> {
+        let policy = match all_but {
+            Some(action) => self.policy.clone().without(action)?,
+            None => self.policy.clone(),
+        };
+        let put = self.cloud().iam().put_user_policy().user_name(USER).policy_name("policy-0");
+        put.policy_document(policy.for_moto()).send().await?;
+        Ok(())
+    }
+
+    /// The permissions that the program's calls so far were about.
+    fn called_for(&self) -> BTreeSet<String> {
+        let calls = self.proxy.take_calls().into_iter().map(|call| format!("{}:{}", call.service, call.action));
+        // AWS lets everybody ask who is calling.
+        let calls = calls.filter(|call| call != "sts:GetCallerIdentity");
+        calls.map(|call| call.replace("ListObjectsV2", "ListBucket").replace("HeadBucket", "ListBucket")).collect()
+    }
+}
+
+/// Whether the program said that this permission is missing, and nothing about another.
+fn tells_of(stderr: &str, action: &str) -> bool {
+    let hints: Vec<_> = stderr.lines().filter(|line| line.starts_with("hint: the caller lacks ")).collect();
+    // S3 refuses to read what is not there also for lack of the permission to list.
+    let told = if action == "s3:GetObject" { "s3:GetObject or s3:ListBucket" } else { action };
+    hints == [format!("hint: the caller lacks {told}; packaging/iam names the policy that has it")]
+}
+
+#[tokio::test]
+async fn registering_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(REGISTER, &[]).await?;
+    limited.cloud().create_topic(Cloud::TOPIC).await?;
+    let (first, second) = (TestKey::new("first")?, TestKey::new("second")?);
+    let (first_file, second_file) = (limited.operator.key_file(&first)?, limited.operator.key_file(&second)?);
+    let every_time = ["s3:ListBucket", "s3:GetObject", "ec2:DescribeKeyPairs"];
+    let at_first = [&every_time[..], &["s3:PutObject", "ec2:ImportKeyPair", "sns:Publish"]].concat();
+    for (file, flags, needed) in [
+        (&first_file, &["--expires", "2090-01-01"][..], &at_first[..]),
+        (&first_file, &["--expires", "2091-01-01"], &["ec2:CreateTags"]),
+        (&first_file, &["--expires", "never"], &["ec2:DeleteTags"]),
+        (&second_file, &["--force"], &["ec2:DeleteKeyPair"]),
+    ] {
+        for action in needed {
+            limited.allow(Some(action)).await?;
+            let ran = limited.operator.register(file, flags).await?.ended(1);
+            assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
+        }
+        limited.allow(None).await?;
+        limited.operator.register(file, flags).await?.ended(0);
+    }
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    let people: Vec<_> = limited.cloud().objects("people/").await?.into_keys().collect();
+    let mut wanted = [&first, &second].map(|key| Cloud::person_object(USER, key));
+    wanted.sort();
+    assert_eq!(people, wanted);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_may_register_her_own_keys_may_neither_register_anothers_nor_take_one() -> Result<()> {
+    let limited = Limited::new(REGISTER, &[]).await?;
+    limited.cloud().create_topic(Cloud::TOPIC).await?;
+    let (own, bobs) = (TestKey::new("alice")?, TestKey::new("bob")?);
+    let file = limited.operator.key_file(&own)?;
+    let ran = limited.operator.register(&file, &["--person", "bob"]).await?.ended(1);
+    assert!(tells_of(&ran.stderr, "s3:PutObject"), "{}", ran.stderr);
+
+    limited.cloud().put_person_key("bob", &bobs).await?;
+    let ran = limited.operator.register(&limited.operator.key_file(&bobs)?, &["--force"]).await?.ended(1);
+    assert!(tells_of(&ran.stderr, "s3:DeleteObject"), "{}", ran.stderr);
+    let of_bob: Vec<_> = limited.cloud().objects("people/bob/").await?.into_keys().collect();
+    assert_eq!(of_bob, [Cloud::person_object("bob", &bobs)]);
+    Ok(())
+}
+
+/// Puts a key of bob's into every registry, and another into a file that somebody named by hand.
+async fn put_everywhere(limited: &Limited, key: &TestKey) -> Result<()> {
+    // moto takes the signature of a request that has blanks in its body, as a key does, for a wrong one.
+    limited.moto.enforce_iam(u32::MAX)?;
+    let cloud = limited.cloud();
+    let held = cloud.iam().list_ssh_public_keys().user_name("bob").send().await?;
+    if held.ssh_public_keys().is_empty() {
+        cloud.upload_iam_key("bob", key).await?;
+    }
+    cloud.delete_key_pair("bob").await?;
+    cloud.put_cgcloud_key("bob", key).await?;
+    cloud.put_person_key("bob", key).await?;
+    cloud.put_object("people/bob/by-hand.pub", key.line(), &[]).await?;
+    limited.moto.enforce_iam(0)
+}
+
+#[tokio::test]
+async fn revoking_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(REVOKE, &[]).await?;
+    limited.cloud().create_topic(Cloud::TOPIC).await?;
+    limited.cloud().create_user("bob").await?;
+    let key = TestKey::rsa()?;
+    for action in limited.policy.actions() {
+        put_everywhere(&limited, &key).await?;
+        limited.allow(Some(&action)).await?;
+        let ran = limited.operator.revoke(&["--person", "bob"]).await?.ended(1);
+        assert!(tells_of(&ran.stderr, &action), "{action}: {}", ran.stderr);
+    }
+    put_everywhere(&limited, &key).await?;
+    limited.allow(None).await?;
+    limited.operator.revoke(&["--person", "bob"]).await?.ended(0);
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    let left: Vec<_> = limited.cloud().objects("").await?.into_keys().collect();
+    assert_eq!(left, [format!("revoked/{}", key.fingerprint().to_hex())]);
+    assert!(limited.operator.pairs().await?.is_empty());
+    let held = limited.cloud().iam().list_ssh_public_keys().user_name("bob").send().await?;
+    assert!(held.ssh_public_keys().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn bucket_and_topic_are_made_at_first_use_by_whoever_may() -> Result<()> {
+    let limited = Limited::new(FIRST_USE, &[HEAD_BUCKET]).await?;
+    let register = ShippedPolicy::read(REGISTER, limited.cloud(), USER)?.for_moto();
+    let put = limited.cloud().iam().put_user_policy().user_name(USER).policy_name("register");
+    put.policy_document(register).send().await?;
+    let bucket = limited.cloud().bucket();
+    limited.cloud().s3().delete_bucket().bucket(&bucket).send().await?;
+    let key = TestKey::new("alice")?;
+    let file = limited.operator.key_file(&key)?;
+
+    limited.allow(Some("s3:CreateBucket")).await?;
+    let ran = limited.operator.register(&file, &[]).await?.ended(1);
+    let error = ran.stderr.lines().next().context("it says why")?;
+    assert!(error.starts_with(&format!("error: there is no bucket {bucket} yet: s3 CreateBucket ")), "{error}");
+    assert!(tells_of(&ran.stderr, "s3:CreateBucket"), "{}", ran.stderr);
+
+    limited.allow(Some("sns:CreateTopic")).await?;
+    let ran = limited.operator.register(&file, &[]).await?.ended(1);
+    assert!(tells_of(&ran.stderr, "sns:CreateTopic"), "{}", ran.stderr);
+
+    limited.allow(None).await?;
+    assert_eq!(limited.operator.register(&file, &[]).await?.ended(0).steps()?, ["hint done"]);
+    Ok(())
+}
