@@ -86,7 +86,8 @@ async fn r2_an_empty_group_a_group_that_is_gone_and_a_failed_call_are_three_thin
     wait_for_keys(&sandbox, "empty", &[])?;
     let start = Instant::now();
     assert!(holds(&sandbox, "gone", &[&alice])?, "a group that is gone is asked for twice");
-    let told = status(&sandbox);
+    // The status is told once the pass is over, of which the file was a part.
+    let told = wait_for_status(&sandbox, "a cut held", |status| status["accounts"]["gone"]["held"].is_string())?;
     assert!(told["notices"].to_string().contains("there is no IAM group gone"), "{told:#}");
     assert!(told["accounts"]["gone"]["held"].to_string().contains("a group is gone"), "{told:#}");
     wait_for_keys(&sandbox, "gone", &[])?;
