@@ -15,10 +15,11 @@ use crate::ground::{
 
 /// Stops every process of the user that runs it, but itself: the helpers, as soon as they are this user's.
 const STOPS_HELPERS: &str = "
-import os, signal
+import os, select, signal
 me = os.getpid()
 print('ready', flush=True)
-while True:
+# Until nobody holds the other end.
+while not select.select([0], [], [], 0)[0]:
     for name in os.listdir('/proc'):
         if name.isdigit() and int(name) != me:
             try:
@@ -28,12 +29,13 @@ while True:
                 pass
 ";
 
-/// A process that is killed when dropped.
+/// A process that is ended when dropped.
 struct Killed(std::process::Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // It ends by itself when its standard input does.
+        drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }
@@ -41,7 +43,7 @@ impl Drop for Killed {
 fn stop_helpers_of(sandbox: &Sandbox, account: &str) -> Result<Killed> {
     let mut command = sandbox.command("setpriv");
     command.args(["--reuid", account, "--regid", account, "--clear-groups", "--pdeathsig", "KILL", "--"]);
-    command.args(["python3", "-c", STOPS_HELPERS]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args(["python3", "-c", STOPS_HELPERS]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn()?;
     let mut ready = [0; 5];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready)?;

@@ -144,7 +144,9 @@ async fn r12_hints_that_queued_up_while_the_agent_was_stopped_cost_one_look() ->
     agent.wait_ready()?;
     wait_until_drained(&cloud, &queue).await?;
     let looks = syncs(&sandbox);
-    assert!((1..=2).contains(&looks), "{looks} looks");
+    // One at the start; one for the first batch; and one more where the poll that the stopped agent left behind had
+    // taken that batch before: its messages then tell an early time for the look that they led to.
+    assert!((1..=3).contains(&looks), "{looks} looks");
     cloud.put_person_key("bob", &bob).await?;
     cloud.publish_hint(&topic).await?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob])?;
