@@ -121,7 +121,7 @@ fn one_line_of_a_thousand_is_found_and_no_other() {
             })
             .collect();
         store.save_lookup(&"ubuntu".parse().unwrap(), &host("i-1"), &some);
-        store.save_serving(&Moment::now(), Duration::from_secs(60)).unwrap();
+        store.save_serving(&Moment::now(), Duration::from_mins(1)).unwrap();
         for (at, (fingerprint, line)) in keys.iter().enumerate() {
             let found = store.look_up(&"ubuntu".parse().unwrap(), Some(*fingerprint), &host("i-1")).unwrap();
             let expected = if at % (kept + 1) == 0 { format!("{line}\n") } else { String::new() };
