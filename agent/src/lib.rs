@@ -1,7 +1,7 @@
 //! The Fleetkey agent: keeps `authorized_keys` on one instance in step with IAM.
 //!
 //! The data flow is one straight line, a module a stage: trigger, fetch ([`source`]), [`resolve`], [`guard`], [`render`],
-//! [`write`], [`report`]. Only fetch and write touch the world; [`engine`] joins the stages, [`app`] runs them.
+//! [`mod@write`], [`report`]. Only fetch and write touch the world; [`engine`] joins the stages, [`app`] runs them.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods))]
 

@@ -20,7 +20,7 @@ pub(crate) struct PlaceFlags {
     /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, else AWS's own configuration]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// Bucket of public keys [default: FLEETKEY_BUCKET, else <account id>-fleetkey]
+    /// Bucket of public keys [default: FLEETKEY_BUCKET, else ACCOUNT_ID-fleetkey]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) bucket: Option<String>,
     /// SNS topic that tells agents to look [default: fleetkey-agent-notifications]
