@@ -32,7 +32,7 @@ fn line(granted: &GrantedKey, time_zone: &TimeZone, expiry_time: bool) -> String
 }
 
 /// A key file, as it is to be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rendered {
     /// The new bytes of the whole file.
     pub bytes: Vec<u8>,
@@ -50,12 +50,7 @@ pub struct Rendered {
 /// is touched. Markers without their other half are taken out, and the lines around them count as other people's.
 pub fn shared(old: &[u8], wanted: &[String], governed: &BTreeSet<Fingerprint>) -> Rendered {
     let split = Split::new(old);
-    let mut rendered = Rendered {
-        bytes: Vec::with_capacity(old.len()),
-        taken: Vec::new(),
-        foreign: Vec::new(),
-        block_differed: false,
-    };
+    let mut rendered = Rendered { bytes: Vec::with_capacity(old.len()), ..Rendered::default() };
     let block = block(wanted);
     rendered.block_differed = split.blocks.first().is_some_and(|first| first.as_slice() != block.as_slice())
         || split.blocks.len() > 1
@@ -78,12 +73,7 @@ pub fn shared(old: &[u8], wanted: &[String], governed: &BTreeSet<Fingerprint>) -
 /// The file once its account is managed no more: without the block, and without lines whose key is `governed`.
 pub fn retired(old: &[u8], governed: &BTreeSet<Fingerprint>) -> Rendered {
     let split = Split::new(old);
-    let mut rendered = Rendered {
-        bytes: Vec::with_capacity(old.len()),
-        taken: Vec::new(),
-        foreign: Vec::new(),
-        block_differed: false,
-    };
+    let mut rendered = Rendered { bytes: Vec::with_capacity(old.len()), ..Rendered::default() };
     for line in split.foreign {
         rendered.keep_or_take(line, governed);
     }
