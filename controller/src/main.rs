@@ -5,17 +5,23 @@ use std::process::ExitCode;
 mod aws;
 mod cli;
 mod expiry;
+mod fleet;
 mod holdings;
+mod instance;
+mod interrupt;
 mod key_file;
 mod log;
 mod printer;
 mod refusal;
 mod registration;
 mod revocation;
+mod selection;
 mod session;
 mod settings;
 mod table;
+mod wait;
 mod work;
+mod zone;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -73,6 +73,11 @@ impl Printer {
         }
     }
 
+    /// Whether progress can be drawn: somebody looks at stderr, and wants to be told.
+    pub(crate) fn draws(self) -> bool {
+        self.verbosity >= Verbosity::Normal && io::stderr().is_terminal()
+    }
+
     /// Says what happens, unless `--quiet`.
     pub(crate) fn note(self, text: &str) {
         if self.verbosity >= Verbosity::Normal {

@@ -8,6 +8,7 @@ use fleetkey_common::message::{self, Message};
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::{self, Caller};
 use crate::aws::{CallError, hint};
+use crate::fleet::Fleet;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
@@ -33,10 +34,7 @@ impl Session {
     /// Finds out region, caller and bucket. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
         let config = for_operator(settings.region.as_deref(), None).await;
-        let region = config.region().map(ToString::to_string).ok_or_else(|| {
-            Refusal::usage("no AWS region is known")
-                .hint("give --region, or set AWS_REGION, FLEETKEY_ZONE or the region of the AWS profile")
-        })?;
+        let region = config.region().map(ToString::to_string).ok_or_else(Fleet::no_region)?;
         let caller = caller::identify(&config).await.map_err(|error| {
             anyhow::Error::from(error).context(
                 Refusal::new("AWS does not say who is calling")

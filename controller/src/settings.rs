@@ -1,9 +1,14 @@
-//! Which region, bucket and topic a command is about: flags, then the environment, then the AWS configuration.
+//! Which region, zone, namespace, bucket and topic a command is about: flags, then the environment, then the AWS
+//! configuration.
 //!
 //! Pure: the environment is handed in. Nothing here asks AWS.
 
 use clap::Args;
+use fleetkey_common::aws_names::DEFAULT_NAMESPACE;
+use fleetkey_common::names::{NameError, PersonName};
 use thiserror::Error;
+
+use crate::zone::region_of;
 
 /// The topic by which agents are told to look, unless another is named.
 const DEFAULT_TOPIC: &str = "fleetkey-agent-notifications";
@@ -12,6 +17,10 @@ const DEFAULT_TOPIC: &str = "fleetkey-agent-notifications";
 const ZONE_VARIABLES: [&str; 2] = ["FLEETKEY_ZONE", "CGCLOUD_ZONE"];
 
 const BUCKET_VARIABLE: &str = "FLEETKEY_BUCKET";
+const NAMESPACE_VARIABLES: [&str; 2] = ["FLEETKEY_NAMESPACE", "CGCLOUD_NAMESPACE"];
+const KEY_PAIRS_VARIABLES: [&str; 2] = ["FLEETKEY_KEYPAIRS", "CGCLOUD_KEYPAIRS"];
+const INSTANCE_TYPE_VARIABLES: [&str; 2] = ["FLEETKEY_INSTANCE_TYPE", "CGCLOUD_INSTANCE_TYPE"];
+const ME_VARIABLES: [&str; 2] = ["FLEETKEY_ME", "CGCLOUD_ME"];
 
 /// The flags that say where things are.
 #[derive(Debug, Clone, Default, Args)]
@@ -20,6 +29,13 @@ pub(crate) struct PlaceFlags {
     /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, else AWS's own configuration]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
+    /// Availability zone, which implies the region [default: FLEETKEY_ZONE, CGCLOUD_ZONE, else any that EC2 picks]
+    #[arg(short, long, global = true, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+    /// Namespace of boxes and images: / or /name/; __me__ in it is your IAM user name [default: FLEETKEY_NAMESPACE,
+    /// CGCLOUD_NAMESPACE, else /__me__/]
+    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
     /// Bucket of public keys [default: FLEETKEY_BUCKET, else ACCOUNT_ID-fleetkey]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) bucket: Option<String>,
@@ -33,6 +49,16 @@ pub(crate) struct PlaceFlags {
 pub(crate) struct Settings {
     /// The region asked for; `None` leaves it to AWS's own configuration.
     pub(crate) region: Option<String>,
+    /// The availability zone asked for; `None` leaves it to EC2.
+    pub(crate) zone: Option<String>,
+    /// The namespace, in which `__me__` may still stand for the caller.
+    pub(crate) namespace: String,
+    /// Who `__me__` is, where that need not be asked.
+    pub(crate) me: Option<PersonName>,
+    /// The key specs that new boxes let in where no flag says so: words, separated by blanks.
+    pub(crate) key_pairs: Option<String>,
+    /// The instance type of new boxes where no flag says so.
+    pub(crate) instance_type: Option<String>,
     /// The bucket asked for; `None` is `<account id>-fleetkey`.
     pub(crate) bucket: Option<String>,
     /// The topic's name.
@@ -43,12 +69,29 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SettingsError {
     /// Not the name of a zone.
-    #[error("{variable}={zone:?} is not an availability zone, such as us-west-2a")]
+    #[error("{origin} {zone:?} is not an availability zone, such as us-west-2a")]
     Zone {
-        /// The environment variable.
-        variable: &'static str,
+        /// The flag or variable.
+        origin: &'static str,
         /// Its value.
         zone: String,
+    },
+    /// Zone and region do not go together.
+    #[error("--zone {zone} is not in --region {region}; leave --region out: the zone implies it")]
+    Elsewhere {
+        /// The zone as given.
+        zone: String,
+        /// The region as given.
+        region: String,
+    },
+    /// Not the name of anybody.
+    #[error("{origin} does not name an IAM user")]
+    Me {
+        /// The variable.
+        origin: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: NameError,
     },
     /// Not a name that AWS would take.
     #[error("{origin} {name:?} is not a valid {kind} name: {rule}")]
@@ -67,44 +110,59 @@ pub(crate) enum SettingsError {
 impl Settings {
     /// Puts flags and environment together. A variable that is set to nothing counts as not set.
     pub(crate) fn new(flags: &PlaceFlags, env: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let variable = |name: &str| env(name).filter(|value| !value.is_empty());
-        let region = match &flags.region {
-            Some(region) => Some(checked(&REGION, "--region", region)?),
-            None => zone_from(variable)?,
-        };
+        let variable = |name: &'static str| env(name).filter(|value| !value.is_empty()).map(|value| (name, value));
+        let first = |names: [&'static str; 2]| names.into_iter().find_map(variable);
+        let (region, zone) = place(flags, first(ZONE_VARIABLES))?;
         let bucket = match (&flags.bucket, variable(BUCKET_VARIABLE)) {
             (Some(bucket), _) => Some(checked(&BUCKET, "--bucket", bucket)?),
-            (None, Some(bucket)) => Some(checked(&BUCKET, BUCKET_VARIABLE, &bucket)?),
+            (None, Some((origin, bucket))) => Some(checked(&BUCKET, origin, &bucket)?),
             (None, None) => None,
         };
         let topic = checked(&TOPIC, "--topic", flags.topic.as_deref().unwrap_or(DEFAULT_TOPIC))?;
-        Ok(Self { region, bucket, topic })
+        let value = |names| first(names).map(|(_, value)| value);
+        let me = first(ME_VARIABLES)
+            .map(|(origin, name)| name.parse().map_err(|source| SettingsError::Me { origin, source }))
+            .transpose()?;
+        Ok(Self {
+            region,
+            zone,
+            namespace: flags
+                .namespace
+                .clone()
+                .or_else(|| value(NAMESPACE_VARIABLES))
+                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            me,
+            key_pairs: value(KEY_PAIRS_VARIABLES),
+            instance_type: value(INSTANCE_TYPE_VARIABLES),
+            bucket,
+            topic,
+        })
     }
 }
 
-fn zone_from(variable: impl Fn(&str) -> Option<String>) -> Result<Option<String>, SettingsError> {
-    for name in ZONE_VARIABLES {
-        if let Some(zone) = variable(name) {
-            let region = region_of(&zone).ok_or(SettingsError::Zone { variable: name, zone })?;
-            return Ok(Some(region));
+/// Region and zone. A zone that a variable names is only a default: `--region` with another region leaves it out.
+fn place(
+    flags: &PlaceFlags,
+    variable: Option<(&'static str, String)>,
+) -> Result<(Option<String>, Option<String>), SettingsError> {
+    let implied = |origin, zone: &str| region_of(zone).ok_or(SettingsError::Zone { origin, zone: zone.to_owned() });
+    let asked = flags.region.as_deref().map(|region| checked(&REGION, "--region", region)).transpose()?;
+    match (asked, &flags.zone, variable) {
+        (asked, Some(zone), _) => match (implied("--zone", zone)?, asked) {
+            (region, Some(asked)) if region != asked => {
+                Err(SettingsError::Elsewhere { zone: zone.clone(), region: asked })
+            }
+            (region, _) => Ok((Some(region), Some(zone.clone()))),
+        },
+        (asked, None, Some((origin, zone))) => {
+            let region = implied(origin, &zone)?;
+            match asked {
+                Some(asked) if asked != region => Ok((Some(asked), None)),
+                _ => Ok((Some(region), Some(zone))),
+            }
         }
+        (asked, None, None) => Ok((asked, None)),
     }
-    Ok(None)
-}
-
-/// The region of an availability, local or wavelength zone: what stands up to and with its first number.
-///
-/// `us-west-2a`, `us-west-2-lax-1a` -> `us-west-2`. A region's own name is not a zone.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-regions-availability-zones.html>
-fn region_of(zone: &str) -> Option<String> {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let number = zone.find(|c: char| c.is_ascii_digit())?;
-    let digits = zone[number..].chars().take_while(char::is_ascii_digit).count();
-    let (region, rest) = zone.split_at(number + digits);
-    let named = region.matches('-').count() >= 2 && zone.chars().all(plain) && zone[..number].ends_with('-');
-    let letter = rest.len() == 1 && rest.chars().all(|c| c.is_ascii_lowercase());
-    let local = rest.starts_with('-') && rest.len() > 1;
-    (named && (letter || local)).then(|| region.to_owned())
 }
 
 struct Rule {
@@ -154,28 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_of_every_kind_implies_its_region() {
-        for (zone, region) in [
-            ("us-west-2a", Some("us-west-2")),
-            ("us-gov-west-1b", Some("us-gov-west-1")),
-            ("us-west-2-lax-1a", Some("us-west-2")),
-            ("us-east-1-wl1-bos-wlz-1", Some("us-east-1")),
-            ("us-west-2", None),
-            ("us-west-2ab", None),
-            ("us-west-2-", None),
-            ("uswest2a", None),
-            ("us-west2a", None),
-            ("us-west-a", None),
-            ("US-west-2a", None),
-            ("evil.example/us-west-2a", None),
-        ] {
-            assert_eq!(region_of(zone).as_deref(), region, "{zone}");
-        }
-    }
-
-    #[test]
     fn flags_count_before_variables_and_fleetkeys_variable_before_cgclouds() {
-        let flags = PlaceFlags { region: Some("eu-west-1".into()), bucket: Some("flag".into()), topic: None };
+        let flags =
+            PlaceFlags { region: Some("eu-west-1".into()), bucket: Some("flag".into()), ..PlaceFlags::default() };
         let env = [("FLEETKEY_ZONE", "us-west-2a"), ("CGCLOUD_ZONE", "us-east-1b"), ("FLEETKEY_BUCKET", "variable")];
         let found = settings(&flags, &env).unwrap();
         assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("eu-west-1"), Some("flag")));
@@ -184,6 +223,43 @@ mod tests {
         let found = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", ""), ("CGCLOUD_ZONE", "us-east-1b")]).unwrap();
         assert_eq!((found.region.as_deref(), found.bucket), (Some("us-east-1"), None));
         assert_eq!(found.topic, "fleetkey-agent-notifications");
+    }
+
+    #[test]
+    fn a_zone_counts_only_in_its_own_region() {
+        let flags = |region: Option<&str>, zone: Option<&str>| PlaceFlags {
+            region: region.map(str::to_owned),
+            zone: zone.map(str::to_owned),
+            ..PlaceFlags::default()
+        };
+        let env = [("FLEETKEY_ZONE", "us-west-2a")];
+        let place = |flags: &PlaceFlags| settings(flags, &env).map(|found| (found.region.unwrap(), found.zone));
+        let found = |region: &str, zone: Option<&str>| Ok((region.to_owned(), zone.map(str::to_owned)));
+        assert_eq!(place(&flags(None, None)), found("us-west-2", Some("us-west-2a")));
+        assert_eq!(place(&flags(Some("us-west-2"), None)), found("us-west-2", Some("us-west-2a")));
+        assert_eq!(place(&flags(Some("eu-west-1"), None)), found("eu-west-1", None));
+        assert_eq!(place(&flags(None, Some("eu-west-1b"))), found("eu-west-1", Some("eu-west-1b")));
+        let error = place(&flags(Some("eu-west-1"), Some("us-west-2a"))).unwrap_err();
+        assert!(matches!(error, SettingsError::Elsewhere { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_defaults_of_new_boxes_come_from_fleetkeys_variables_and_then_cgclouds() {
+        let env = [
+            ("CGCLOUD_NAMESPACE", "/old/"),
+            ("CGCLOUD_KEYPAIRS", "__me__ @@developers"),
+            ("FLEETKEY_INSTANCE_TYPE", "t3.micro"),
+            ("CGCLOUD_INSTANCE_TYPE", "m3.large"),
+            ("CGCLOUD_ME", "alice"),
+        ];
+        let found = settings(&PlaceFlags::default(), &env).unwrap();
+        assert_eq!(found.namespace, "/old/");
+        assert_eq!(found.key_pairs.as_deref(), Some("__me__ @@developers"));
+        assert_eq!(found.instance_type.as_deref(), Some("t3.micro"));
+        assert_eq!(found.me.unwrap().as_str(), "alice");
+        assert_eq!(settings(&PlaceFlags::default(), &[]).unwrap().namespace, DEFAULT_NAMESPACE);
+        let error = settings(&PlaceFlags::default(), &[("FLEETKEY_ME", "a/b")]).unwrap_err();
+        assert!(matches!(error, SettingsError::Me { origin: "FLEETKEY_ME", .. }), "{error}");
     }
 
     #[test]
@@ -198,6 +274,6 @@ mod tests {
             "--bucket \"a/b\" is not a valid bucket name: 3 to 63 of small letters, digits, . and -"
         );
         let error = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", "us-west-2")]).unwrap_err();
-        assert_eq!(error.to_string(), "FLEETKEY_ZONE=\"us-west-2\" is not an availability zone, such as us-west-2a");
+        assert_eq!(error.to_string(), "FLEETKEY_ZONE \"us-west-2\" is not an availability zone, such as us-west-2a");
     }
 }
