@@ -18,6 +18,7 @@ mod revocation;
 mod selection;
 mod session;
 mod settings;
+mod ssh;
 mod table;
 mod wait;
 mod work;

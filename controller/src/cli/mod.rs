@@ -12,8 +12,11 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod reach;
 mod register_key;
 mod revoke_key;
+mod rsync;
+mod ssh;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -33,6 +36,8 @@ struct Cli {
 enum Verb {
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
+    Rsync(rsync::Rsync),
+    Ssh(ssh::Ssh),
 }
 
 #[derive(Debug, Args)]
@@ -79,6 +84,8 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     match cli.verb {
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
+        Verb::Rsync(verb) => verb.run(&settings, printer).await,
+        Verb::Ssh(verb) => verb.run(&settings, printer).await,
     }
 }
 
