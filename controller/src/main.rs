@@ -7,6 +7,7 @@ mod cli;
 mod expiry;
 mod fleet;
 mod holdings;
+mod image;
 mod instance;
 mod interrupt;
 mod key_file;

@@ -10,6 +10,7 @@ pub(crate) mod bucket;
 pub(crate) mod caller;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
+pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
 
