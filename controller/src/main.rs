@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod aws;
 mod cli;
+mod details;
 mod expiry;
 mod fleet;
 mod holdings;
@@ -11,6 +12,8 @@ mod image;
 mod instance;
 mod interrupt;
 mod key_file;
+mod lifecycle;
+mod listing;
 mod log;
 mod printer;
 mod refusal;

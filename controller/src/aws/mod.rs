@@ -13,6 +13,8 @@ pub(crate) mod iam_keys;
 pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
+pub(crate) mod snapshots;
+pub(crate) mod volumes;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -12,8 +12,18 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod delete_image;
+mod image;
+mod list;
+mod list_images;
+mod on_box;
+mod reboot;
 mod register_key;
 mod revoke_key;
+mod show;
+mod start;
+mod stop;
+mod terminate;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -31,8 +41,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    DeleteImage(delete_image::DeleteImage),
+    Image(image::TakeImage),
+    List(list::List),
+    ListImages(list_images::ListImages),
+    Reboot(reboot::Reboot),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
+    Show(show::Show),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Terminate(terminate::Terminate),
 }
 
 #[derive(Debug, Args)]
@@ -77,8 +96,17 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
+        Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::ListImages(verb) => verb.run(&settings, printer).await,
+        Verb::List(verb) => verb.run(&settings, printer).await,
+        Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
+        Verb::Show(verb) => verb.run(&settings, printer).await,
+        Verb::Start(verb) => verb.run(&settings, printer).await,
+        Verb::Stop(verb) => verb.run(&settings, printer).await,
+        Verb::Terminate(verb) => verb.run(&settings, printer).await,
     }
 }
 
