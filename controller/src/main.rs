@@ -4,12 +4,16 @@ use std::process::ExitCode;
 
 mod aws;
 mod cli;
+mod details;
 mod expiry;
 mod fleet;
 mod holdings;
+mod image;
 mod instance;
 mod interrupt;
 mod key_file;
+mod lifecycle;
+mod listing;
 mod log;
 mod printer;
 mod refusal;
