@@ -11,6 +11,7 @@ mod instance;
 mod interrupt;
 mod key_file;
 mod log;
+mod package;
 mod printer;
 mod refusal;
 mod registration;
