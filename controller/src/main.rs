@@ -15,6 +15,7 @@ mod key_file;
 mod lifecycle;
 mod listing;
 mod log;
+mod package;
 mod printer;
 mod refusal;
 mod registration;

@@ -12,6 +12,7 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod agent;
 mod delete_image;
 mod image;
 mod list;
@@ -45,6 +46,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Agent(agent::Agent),
     DeleteImage(delete_image::DeleteImage),
     Image(image::TakeImage),
     List(list::List),
@@ -107,6 +109,7 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
+        Verb::Agent(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
