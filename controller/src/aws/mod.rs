@@ -9,10 +9,14 @@ use thiserror::Error;
 pub(crate) mod agent_package;
 pub(crate) mod bucket;
 pub(crate) mod caller;
+pub(crate) mod console;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
+pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
+pub(crate) mod snapshots;
+pub(crate) mod volumes;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
