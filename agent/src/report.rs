@@ -113,7 +113,7 @@ impl Status {
     /// The status without what changes from look to look by itself: two that are equal so say the same.
     #[must_use]
     pub fn without_ages(&self) -> Self {
-        let counters = Counters { syncs: 0, ..self.counters };
+        let counters = Counters { syncs: 0, write_failures: 0, ..self.counters };
         Self { written_at: Timestamp::UNIX_EPOCH, looked_at: None, counters, ..self.clone() }
     }
 

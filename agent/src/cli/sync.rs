@@ -12,7 +12,7 @@ use super::{Configured, block_on, helper, require_root};
 use crate::app::{connect, source_of};
 use crate::clock::since_boot;
 use crate::config::settings::{Settings, SourceSettings};
-use crate::engine::{Engine, Preview};
+use crate::engine::{Engine, Preview, Scope};
 use crate::instance::HostIdentity;
 use crate::lock;
 use crate::source::{Findings, Source};
@@ -98,15 +98,15 @@ async fn sync(settings: Arc<Settings>) -> anyhow::Result<ExitCode> {
     let mut failed = loop {
         let findings = once.look().await;
         let look = once.engine.take(&findings, since_boot());
-        let pass = once.engine.pass().await;
-        let Some(confirm_at) = look.confirm_at else { break look.failed || pass.failed };
+        let pass = once.engine.pass(Scope::All).await;
+        let Some(confirm_at) = look.confirm_at else { break look.failed || !pass.failed.is_empty() };
         // A cut that must be seen twice: the second look is this call's business too.
         let wait = confirm_at.saturating_sub(since_boot());
         eprintln!("looking again in {} s, to confirm a large cut", wait.as_secs() + 1);
         tokio::time::sleep(wait + Duration::from_millis(100)).await;
     };
     if once.learn().await {
-        failed |= once.engine.pass().await.failed;
+        failed |= !once.engine.pass(Scope::All).await.failed.is_empty();
     }
     let counters = once.engine.counters();
     let accounts = once.engine.accounts().len();

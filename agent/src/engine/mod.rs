@@ -34,9 +34,10 @@ mod changes;
 mod faults;
 mod files;
 mod job;
+mod outcomes;
 mod questions;
 
-pub use files::{FileStatus, Pass};
+pub use files::{FileStatus, Pass, Scope};
 pub use job::Preview;
 
 /// How many times within `max_stale` the time at which the source was last reached is put on disk, when nothing else

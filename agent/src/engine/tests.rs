@@ -176,3 +176,25 @@ fn an_expiry_is_told_by_the_moment_for_which_the_lines_were_made() {
     assert_eq!(engine.next_expiry(before), Some(expires));
     assert_eq!(engine.next_expiry(expires), None);
 }
+
+#[tokio::test]
+async fn r9_a_pass_over_some_accounts_leaves_the_others_alone() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = Arc::unwrap_or_clone(settings(&folder, &["@@dev"], &[]));
+    let [first, second] = ["no-such-account-1", "no-such-account-2"].map(|name| name.parse::<AccountName>().unwrap());
+    settings.grants = [&first, &second]
+        .map(|account| Grant { account: account.clone(), keys: vec!["@@dev".parse().unwrap()], mode: Mode::Shared })
+        .to_vec();
+    let mut engine = engine(&Arc::new(settings));
+    engine.take(&look(false, false), Duration::ZERO);
+    let only = BTreeSet::from([first.clone()]);
+    let pass = engine.pass(Scope::Only(only.clone())).await;
+    assert_eq!((&pass.tried, &pass.failed), (&only, &only));
+    assert!(engine.files().contains_key(&first) && !engine.files().contains_key(&second));
+    let both = BTreeSet::from([first, second]);
+    let pass = engine.pass(Scope::All).await;
+    assert_eq!((&pass.tried, &pass.failed), (&both, &both));
+    let gone = BTreeSet::from(["gone".parse().unwrap()]);
+    let pass = engine.pass(Scope::Only(gone.clone())).await;
+    assert_eq!((&pass.tried, &pass.failed), (&gone, &BTreeSet::new()), "nothing is left to be tried of it");
+}
