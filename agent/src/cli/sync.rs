@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use fleetkey_common::aws::Connections;
 use similar::TextDiff;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -57,7 +58,7 @@ pub(super) async fn open(settings: &Arc<Settings>) -> Once {
     let mut engine = engine.await;
     let cloud = match settings.source {
         SourceSettings::Directory { .. } => None,
-        SourceSettings::Iam { .. } => Some(connect(settings).await),
+        SourceSettings::Iam { .. } => Some(connect(settings, &Connections::default()).await),
     };
     let source = match cloud {
         Some(Err(fault)) => Err(Findings::unreachable(fault)),

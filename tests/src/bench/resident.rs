@@ -146,8 +146,8 @@ fn many_syncs(bench: &mut Bench, sandbox: &Sandbox, config: &AgentConfig, proxy:
     rows.push(row("the same, proportional (Pss)".to_owned(), pss)?);
     bench.report.notes.push(format!(
         "Memory: {PEOPLE} people, all certificate authorities of this system loaded. Each of the {syncs} syncs is a SIGHUP: \
-         the configuration is read again, all clients and TLS connections are made anew, and one look is done: more than \
-         a sync by hint or poll, which nothing can ask for this fast. Descriptors open at the end: {more} more than after the start."
+         the configuration is read again, all clients are made anew over the connections that stand, and one look is \
+         done: more than a sync by hint or poll, which nothing can ask for this fast. Descriptors open at the end: {more} more than after the start."
     ));
     Ok(())
 }
