@@ -90,7 +90,9 @@ impl Answer {
         let findings = once.look().await;
         once.engine.take(&findings, since_boot());
         for (part, fault) in once.engine.faults() {
-            answer.say(format!("fault: {part}: {fault}; what was known before stands"));
+            let too_old = once.engine.too_old().contains(part);
+            let stands = if too_old { "is too old to let anybody in" } else { "stands" };
+            answer.say(format!("fault: {part}: {fault}; what was known before {stands}"));
         }
         for notice in once.engine.notices() {
             answer.say(format!("note: {notice}"));
