@@ -9,7 +9,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::config::settings::PathSettings;
-use crate::lock::{self, LockError};
+use crate::lock;
 use crate::report::Status;
 use crate::store::Store;
 
@@ -27,7 +27,7 @@ impl StatusCommand {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         super::require_root("status")?;
         let runtime = self.runtime_folder;
-        let running = runtime.exists() && matches!(lock::take(&runtime), Err(LockError::Held));
+        let running = lock::is_held(&runtime);
         let paths = PathSettings { runtime, state: PathBuf::new(), system_keys: PathBuf::new() };
         let bytes = match Store::new(&paths).load_status() {
             Ok(bytes) => bytes,
