@@ -14,6 +14,7 @@ use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use jiff::Timestamp;
 
+use super::output::data;
 use super::sync::{Once, open};
 use super::{Configured, block_on, require_root};
 use crate::clock::since_boot;
@@ -45,9 +46,8 @@ impl Explain {
         let key = self.key.map(|path| read_key(&path)).transpose()?;
         let fingerprint = key.as_ref().map(PublicKey::fingerprint).or(self.fingerprint);
         let answer = block_on(Answer::find(settings, self.account, key, fingerprint))?;
-        for line in &answer.lines {
-            println!("{line}");
-        }
+        let lines = answer.lines.iter().map(|line| format!("{line}\n"));
+        data(lines.collect::<String>())?;
         Ok(if answer.let_in { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::output::{data, note};
 use crate::config::settings::PathSettings;
 use crate::lock;
 use crate::report::Status;
@@ -40,12 +41,12 @@ impl StatusCommand {
         };
         let status: Status = serde_json::from_slice(&bytes).context("the status file is damaged")?;
         if self.json {
-            println!("{}", String::from_utf8_lossy(&bytes).trim_end());
+            data(format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
         } else {
-            print!("{}", status.to_text(Timestamp::now()));
+            data(status.to_text(Timestamp::now()))?;
         }
         if !running {
-            eprintln!("the agent is NOT running; this is how it stood when it ended");
+            note("the agent is NOT running; this is how it stood when it ended");
         }
         Ok(if running && status.in_step() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
