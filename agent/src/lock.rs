@@ -56,6 +56,14 @@ pub fn is_held(runtime: &Path) -> bool {
 /// A lock for one alone, of the open file and not of a process (fcntl(2), "open file description locks").
 fn whole_file() -> libc::flock {
     libc::flock { l_type: EXCLUSIVE, l_whence: FROM_START, l_start: 0, l_len: 0, l_pid: 0 }
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
+}
+
+/// A lock for one alone, of the open file and not of a process (fcntl(2), "open file description locks").
+#[expect(clippy::cast_possible_truncation, reason = "both are small numbers, for which the fields are made")]
+fn whole_file() -> libc::flock {
+    let (l_type, l_whence) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+    libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 #[cfg(test)]

@@ -44,6 +44,9 @@ impl StatusCommand {
             data(&format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
         } else {
             data(&status.to_text(Timestamp::now()))?;
+            data(format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
+        } else {
+            data(status.to_text(Timestamp::now()))?;
         }
         if !running {
             note("the agent is NOT running; this is how it stood when it ended");
