@@ -5,5 +5,7 @@ mod fleetkey;
 mod permissions;
 mod register_key;
 mod revoke_key;
+mod role_boxes;
+mod roles;
 mod rsync;
 mod ssh;
