@@ -1,6 +1,11 @@
-//! `fleetkey register-key` and `revoke-key`: the real program against moto.
+//! `fleetkey`, a verb at a time: the real program against moto.
 
+mod boxes;
 mod fleetkey;
+mod images;
+mod lifecycle;
+mod list;
 mod permissions;
 mod register_key;
 mod revoke_key;
+mod staged;
