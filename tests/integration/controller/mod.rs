@@ -1,5 +1,6 @@
-//! `fleetkey`, a verb at a time: the real program against moto.
+//! `fleetkey`, a verb at a time: the real program against moto, and where it logs in somewhere, a real sshd.
 
+mod box_at_hand;
 mod boxes;
 mod fleetkey;
 mod images;
@@ -8,4 +9,6 @@ mod list;
 mod permissions;
 mod register_key;
 mod revoke_key;
+mod rsync;
+mod ssh;
 mod staged;
