@@ -44,10 +44,15 @@ pub(super) struct ClusterContext<'a> {
     pub(super) ordinal: u32,
 }
 
-/// Jinja's own signs; a text keeps the newline at its end.
+/// Jinja's own signs. A text keeps the newline at its end, and a line that holds only a `{% ... %}` leaves none behind.
 fn syntax() -> SyntaxConfig {
     // The signs are the default ones, which go together.
-    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
+    SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .unwrap_or_default()
 }
 
 fn environment<'a>() -> Environment<'a> {

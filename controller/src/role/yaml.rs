@@ -207,3 +207,71 @@ impl Reading<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: impl AsRef<[u8]>) -> String {
+        match parse(&Arc::from("r.yaml"), text.as_ref()) {
+            Ok(node) => serde_json::to_string(&node).unwrap(),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
+    #[test]
+    fn values_are_read_in_the_order_of_the_file() {
+        let text =
+            "b: [1, -2, 1.5, true, null, ~]\na: {x: 'yes', y: \"0644\", z: 1.2.3}\nc: |\n  two\n  lines\nd:\n10: ten\n";
+        insta::assert_snapshot!(told(text), @"");
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_told_with_line_and_column() {
+        for text in ["a: [1, 2\nb: 3\n", "a: 1\n b: 2\n", "a: 'x\n", "a: *nowhere\n", "a: !!binary x\n", "a: !own x\n"]
+        {
+            let said = told(text);
+            assert!(said.starts_with("r.yaml:"), "{text:?}: {said}");
+            assert!(!said.contains("r.yaml:0"), "{text:?}: {said}");
+            assert_eq!(said.lines().count(), 1, "{text:?}: {said}");
+        }
+        insta::assert_snapshot!(told("a: 1\nb: {c: 2}\nb: 3\n"), @"");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"");
+        insta::assert_snapshot!(told("a: *nowhere\n"), @"");
+        insta::assert_snapshot!(told("a: [1, 2\nb: 3\n"), @"");
+    }
+
+    #[test]
+    fn what_cloud_init_would_read_otherwise_is_refused() {
+        insta::assert_snapshot!(told("x: 1\na: [yes]\n"), @"");
+        insta::assert_snapshot!(told("a: {b: Off}\n"), @"");
+        insta::assert_snapshot!(told("write_files:\n  - permissions: 0644\n"), @"");
+        assert_eq!(told("a: [0, 0.5, -0, y, n, yes please]\n"), r#"{"a":[0,0.5,0,"y","n","yes please"]}"#);
+    }
+
+    #[test]
+    fn t5_bytes_that_are_no_text_and_files_that_are_too_large_are_refused() {
+        insta::assert_snapshot!(told(b"a: 1\nb: \xff\n"), @"");
+        let long = format!("a: {}\n", "x".repeat(LARGEST));
+        insta::assert_snapshot!(told(long), @"");
+    }
+
+    #[test]
+    fn t5_no_file_takes_the_memory_by_aliases_or_the_stack_by_depth() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let before = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(", "));
+        }
+        assert!(told(&bomb).starts_with("r.yaml:"), "{}", told(&bomb));
+        let deep = "[".repeat(5_000) + &"]".repeat(5_000);
+        assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
+        let deep: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
+    }
+
+    #[test]
+    fn an_alias_and_a_merge_key_stand_for_what_they_name() {
+        assert_eq!(told("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\n"), r#"{"a":{"b":1},"c":{"b":1},"d":{"e":2,"b":1}}"#);
+    }
+}
