@@ -5,11 +5,11 @@ use fleetkey_localcloud::CloudBox;
 use fleetkey_tests::wait_until;
 
 use crate::operator::{Operator, ROLE, Running, SOON, start};
-use crate::world::{UNIT, package, wait_in_step};
+use crate::world::{UNIT, World, wait_in_step};
 
 /// Makes of the package in the box one of a later version, at `/root/later.deb`.
 fn make_later(booted: &CloudBox) -> Result<()> {
-    std::fs::copy(package()?, booted.path("/root/now.deb"))?;
+    std::fs::copy(&World::get()?.package, booted.path("/root/now.deb"))?;
     booted.sh(
         "cd /root; dpkg-deb --raw-extract now.deb later; sed -i 's/^\\(Version: .*\\)/\\1+later/' later/DEBIAN/control; \
          dpkg-deb --build --root-owner-group -Znone later later.deb",
@@ -52,20 +52,22 @@ async fn an_upgrade_under_a_live_session_drops_neither_it_nor_any_login() -> Res
 }
 
 #[tokio::test]
-async fn a_purge_takes_the_agent_and_its_keys_away_and_leaves_lines_of_peoples_own() -> Result<()> {
+async fn a_purge_takes_the_agent_away_and_locks_nobody_out() -> Result<()> {
     let alice = Operator::new("purge-alice", "/purge/").await?;
     let booted = alice.create(&[]).await?;
     wait_in_step(&booted);
     let own = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGH5fGgBdTgC1nD8E/TekwJAet/K4f1f8DiBiQ4NYry/ own";
     booted.sh(&format!("echo '{own}' >>/home/admin/.ssh/authorized_keys"));
     wait_in_step(&booted);
-    booted.sh("DEBIAN_FRONTEND=noninteractive dpkg --purge fleetkey-agent");
+    let before = booted.read("/home/admin/.ssh/authorized_keys");
+    let said = booted.sh("DEBIAN_FRONTEND=noninteractive dpkg --purge fleetkey-agent 2>&1");
+    assert!(said.contains("still can") && said.contains("sed -i"), "{said}");
     assert_eq!(booted.sh(&format!("systemctl list-unit-files --no-legend {UNIT} || true")), "");
     for left in ["/usr/bin/fleetkey-agent", "/var/lib/fleetkey", "/run/fleetkey"] {
         assert!(!booted.path(left).exists(), "{left}");
     }
-    let keys = booted.sh("cat /home/admin/.ssh/authorized_keys");
-    assert!(keys.lines().any(|line| line == own), "{keys}");
+    assert_eq!(booted.read("/home/admin/.ssh/authorized_keys"), before, "not a byte of it");
+    assert!(alice.gets_in()?);
     Ok(())
 }
 

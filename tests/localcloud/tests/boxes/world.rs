@@ -1,7 +1,7 @@
 //! The one cloud of this process, with the agent's package in its bucket.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -16,6 +16,8 @@ pub(crate) const UNIT: &str = "fleetkey-agent.service";
 /// A cloud that all tests share, each in a namespace of its own. It ends with this process.
 pub(crate) struct World {
     pub(crate) cloud: LocalCloud,
+    /// The agent's Debian package.
+    pub(crate) package: PathBuf,
 }
 
 impl World {
@@ -31,13 +33,14 @@ impl World {
 
     fn make() -> Result<Self> {
         let cloud = LocalCloud::start(Options::default())?;
-        let package = package()?;
+        // Gone with the cloud, as no static value is when this process ends.
+        let package = make_package(cloud.folder())?;
         let mut command = cloud.command(program("fleetkey"));
         command.args(["agent", "publish"]).arg(&package).stdin(Stdio::null());
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fleetkey agent publish {}: {said}", package.display());
-        Ok(Self { cloud })
+        Ok(Self { cloud, package })
     }
 
     /// The box of an instance that was launched or started just now.
@@ -51,21 +54,19 @@ impl World {
     }
 }
 
-/// The agent's Debian package, as `make packages` leaves it.
-pub(crate) fn package() -> Result<PathBuf> {
-    let programs = program("fleetkey");
-    let target = programs.parent().and_then(|profile| profile.parent()).context("programs are built in a folder")?;
-    let folder = target.join("packages");
-    let listed =
-        std::fs::read_dir(&folder).with_context(|| format!("{} is missing: run `make packages`", folder.display()))?;
-    let mut found = listed.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_agent = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| {
-            let name = name.to_string_lossy();
-            name.starts_with("fleetkey-agent_") && name.ends_with("_amd64.deb")
-        })
-    };
-    found.find(is_agent).with_context(|| format!("no Debian package of the agent is in {}", folder.display()))
+/// Makes the agent's Debian package of the program as built, into `folder`.
+fn make_package(folder: &Path) -> Result<PathBuf> {
+    let programs = folder.join("programs");
+    std::fs::create_dir(&programs)?;
+    std::os::unix::fs::symlink(program("fleetkey-agent"), programs.join("fleetkey-agent"))?;
+    let output = folder.join("packages");
+    let mut command = Command::new(repository().join("packaging/build"));
+    command.arg(&programs).arg(&output).arg("x86_64").stdin(Stdio::null());
+    let made = command.output().context("packaging/build can be run")?;
+    ensure!(made.status.success(), "packaging/build: {}", String::from_utf8_lossy(&made.stderr));
+    let listed = String::from_utf8_lossy(&made.stdout).into_owned();
+    let package = listed.lines().find(|line| line.ends_with(".deb"));
+    package.map(PathBuf::from).with_context(|| format!("packaging/build made no Debian package: {listed}"))
 }
 
 /// Waits until the agent of a box says that everything is as it should be.
@@ -86,6 +87,10 @@ pub(crate) fn status(booted: &CloudBox) -> serde_json::Value {
 
 /// A file of the repository.
 pub(crate) fn shipped(path: &str) -> Result<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let path = repository().join(path);
     std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
