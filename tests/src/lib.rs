@@ -9,7 +9,7 @@ pub mod agent;
 pub mod bench;
 pub mod cloud;
 pub mod demo;
-mod http;
+pub mod http;
 pub mod imds;
 pub mod keys;
 pub mod log;

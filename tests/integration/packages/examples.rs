@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
 use fleetkey_tests::moto::environment;
+use fleetkey_tests::nspawn::SystemdBox;
+use fleetkey_tests::packages::Packages;
 use fleetkey_tests::sandbox::Sandbox;
+use sha2::{Digest as _, Sha256};
 
 fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/examples")
@@ -83,5 +86,43 @@ fn the_user_data_has_no_word_left_to_fill_in_and_its_configuration_is_valid() ->
     let script = read["runcmd"][0].as_str().context("it runs a script")?;
     let checked = Command::new("sh").args(["-n", "-c", script]).status()?;
     assert!(checked.success(), "{script}");
+    Ok(())
+}
+
+#[test]
+fn cloud_init_finds_nothing_wrong_with_the_user_data_and_its_script_brings_the_agent_up() -> Result<()> {
+    let package = Packages::built()?.deb()?;
+    let bytes = std::fs::read(&package)?;
+    let text = user_data()?
+        .replace("https://x.example/agent.deb", "http://127.0.0.1:8000/agent.deb")
+        .replace(&"ab".repeat(32), &hex::encode(Sha256::digest(&bytes)));
+    let booted = SystemdBox::cloud_builder()
+        .file("/srv/agent.deb", 0o644, bytes)
+        .file("/root/user-data", 0o644, &text)
+        .file("/usr/lib/sysusers.d/admin.conf", 0o644, "u admin 1500 - /home/admin /bin/bash\n")
+        .boot();
+    let said = booted.sh("cloud-init schema --config-file /root/user-data 2>&1");
+    assert!(said.contains("Valid cloud-config"), "{said}");
+
+    // What cloud-init would do with it at the first boot.
+    let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.argv[1])))";
+    let read: serde_json::Value = serde_json::from_str(&python(script, &[&text])?)?;
+    let configuration = read["write_files"][0]["content"].as_str().context("a file")?;
+    booted.sh("mkdir -p /etc/fleetkey");
+    booted.write("/etc/fleetkey/agent.toml", configuration);
+    let script = read["runcmd"][0].as_str().context("a script")?;
+    booted.write("/root/altered", script.replace("digest='", "digest='0"));
+    booted.write("/root/script", script);
+    booted.sh("systemd-run --quiet --unit=server python3 -m http.server --directory /srv --bind 127.0.0.1 8000");
+    booted.wait_for("the server", |booted| booted.status("curl --silent --fail http://127.0.0.1:8000/").success());
+
+    assert!(!booted.status("sh /root/altered").success(), "another digest is refused");
+    assert!(!booted.path("/usr/bin/fleetkey-agent").exists());
+    booted.sh("sh /root/script");
+    let state = booted.sh("systemctl is-enabled fleetkey-agent; systemctl is-active fleetkey-agent");
+    assert_eq!(state, "enabled\nactive");
+    assert_eq!(booted.read("/etc/fleetkey/agent.toml").as_deref(), Some(configuration.as_bytes()));
+    // On an image that has the agent nothing is fetched.
+    booted.sh("systemctl stop server; sh /root/script");
     Ok(())
 }
