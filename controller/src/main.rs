@@ -16,6 +16,7 @@ mod printer;
 mod refusal;
 mod registration;
 mod revocation;
+mod role;
 mod selection;
 mod session;
 mod settings;
