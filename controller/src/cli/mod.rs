@@ -14,6 +14,7 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod register_key;
 mod revoke_key;
+mod role;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -31,8 +32,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// The options of a role: the same as `role options`
+    ListOptions(role::Options),
+    /// The roles there are: the same as `role list`
+    ListRoles(role::List),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
+    Role(role::RoleVerb),
 }
 
 #[derive(Debug, Args)]
@@ -77,8 +83,11 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
+        Verb::ListOptions(verb) => verb.run(printer),
+        Verb::ListRoles(verb) => verb.run(printer),
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
+        Verb::Role(verb) => verb.run(&settings, printer),
     }
 }
 

@@ -4,14 +4,22 @@
 //! makes a [`Role`] of the outcome, `options` and `template` put in what the operator says, `render` writes the
 //! user-data. Nothing here asks AWS, and nothing but [`Library`] reads files.
 
+mod agent_config;
+mod cloud_config;
 mod encode;
+mod fields;
+mod ingress;
 mod library;
+mod merge;
 mod model;
 mod node;
 mod options;
 mod policies;
 mod problem;
+mod read;
 mod render;
+mod template;
+mod yaml;
 
 pub(crate) use encode::UserData;
 pub(crate) use library::Library;

@@ -69,9 +69,10 @@ pub(crate) struct Role {
     pub(crate) abstract_: bool,
     /// Where its image is found, by architecture: the first of the list that there is.
     pub(crate) base_images: BTreeMap<Arch, Vec<BaseImage>>,
-    /// The kind of package that the image's distribution installs.
-    pub(crate) package: PackageFormat,
-    /// The account that the image's cloud-init gives the launch key, and that the agent keeps; empty in a mixin.
+    /// The kind of package that the image's distribution installs; a mixin may have none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) package: Option<PackageFormat>,
+    /// The account that the image's cloud-init gives the launch key, and that the agent keeps; a mixin may have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin_account: Option<AccountName>,
     /// The instance type unless the operator says another.
@@ -100,6 +101,30 @@ pub(crate) struct Role {
 }
 
 impl Role {
+    /// The kind of package that a box of this role installs.
+    ///
+    /// # Errors
+    /// When the role is a mixin that leaves it open.
+    pub(crate) fn package(&self) -> Result<PackageFormat, RoleError> {
+        self.package.ok_or_else(|| RoleError::Abstract(self.name.clone()))
+    }
+
+    /// The account that a box of this role is administered by.
+    ///
+    /// # Errors
+    /// When the role is a mixin that leaves it open.
+    pub(crate) fn admin(&self) -> Result<&AccountName, RoleError> {
+        self.admin_account.as_ref().ok_or_else(|| RoleError::Abstract(self.name.clone()))
+    }
+
+    /// The role as YAML: a role file that extends nothing.
+    ///
+    /// # Errors
+    /// When it cannot be written, which no role that was read brings about.
+    pub(crate) fn to_yaml(&self) -> Result<String, serde_saphyr::SerializeError> {
+        serde_saphyr::to_string_with_options(self, serde_saphyr::ser_options! { folded_wrap_chars: 1 << 20 })
+    }
+
     /// Where the image for this architecture is found.
     ///
     /// # Errors

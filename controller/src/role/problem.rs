@@ -107,7 +107,21 @@ impl RoleError {
     /// What to do about it.
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Unknown { .. } => vec!["`fleetkey role list` names the roles there are".to_owned()],
+            Self::Unknown { name, known } => {
+                let known: Vec<&str> = known.iter().map(RoleName::as_str).collect();
+                let close = did_you_mean(name.as_str(), &known);
+                vec![format!("`fleetkey role list` names the roles there are{close}")]
+            }
+            Self::NoImage { known, .. } => {
+                let known: Vec<&str> = known.iter().map(|arch| arch.as_str()).collect();
+                vec![format!("it has one for {}; base_images of a role says where they are", known.join(", "))]
+            }
+            Self::Abstract(name) => vec![format!("write a role with `extends: [..., {name}]`, and launch that")],
+            Self::TooLong { .. } => {
+                vec![
+                    "let the box fetch what is long: put it into a bucket or an image, and its address here".to_owned(),
+                ]
+            }
             Self::Option { hint, .. } if !hint.is_empty() => vec![hint.clone()],
             _ => Vec::new(),
         }
@@ -120,5 +134,14 @@ impl From<RoleError> for Refusal {
         let usage = matches!(error, RoleError::Unknown { .. } | RoleError::Abstract(_) | RoleError::Option { .. });
         let refusal = if usage { Refusal::usage(&error) } else { Refusal::new(&error) };
         hints.into_iter().fold(refusal, Refusal::hint)
+    }
+}
+
+/// ` (did you mean "x"?)` when a known word is close to the one given, else nothing.
+pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
+    const CUTOFF: f32 = 0.6;
+    match similar::get_close_matches(word.to_ascii_lowercase().as_str(), known, 1, CUTOFF).first() {
+        Some(close) => format!(" (did you mean {close:?}?)"),
+        None => String::new(),
     }
 }
