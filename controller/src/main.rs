@@ -20,6 +20,7 @@ mod role;
 mod selection;
 mod session;
 mod settings;
+mod ssh;
 mod table;
 mod wait;
 mod work;

@@ -50,6 +50,16 @@ pub(crate) enum WaitError {
     Failed(#[from] anyhow::Error),
 }
 
+impl WaitError {
+    /// The error for whoever passes it on: that of a look that failed stands by itself, so that its hints are found.
+    pub(crate) fn into_anyhow(self) -> anyhow::Error {
+        match self {
+            WaitError::Failed(error) => error,
+            error => error.into(),
+        }
+    }
+}
+
 /// Waits on behalf of one command.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiter {

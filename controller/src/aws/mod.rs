@@ -8,6 +8,7 @@ use thiserror::Error;
 
 pub(crate) mod bucket;
 pub(crate) mod caller;
+pub(crate) mod console;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
 pub(crate) mod images;

@@ -12,9 +12,12 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod reach;
 mod register_key;
 mod revoke_key;
 mod role;
+mod rsync;
+mod ssh;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -39,6 +42,8 @@ enum Verb {
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
+    Rsync(rsync::Rsync),
+    Ssh(ssh::Ssh),
 }
 
 #[derive(Debug, Args)]
@@ -88,6 +93,8 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
+        Verb::Rsync(verb) => verb.run(&settings, printer).await,
+        Verb::Ssh(verb) => verb.run(&settings, printer).await,
     }
 }
 
