@@ -34,6 +34,8 @@ pub(crate) struct Image {
     pub(crate) state: String,
     /// `x86_64` or `arm64`, mostly.
     pub(crate) architecture: String,
+    /// The instance that it was taken of, if EC2 says so.
+    pub(crate) source: Option<String>,
     /// When it was made, if EC2 says so.
     pub(crate) made: Option<Timestamp>,
     /// The device name of its root volume, such as `/dev/xvda`.
@@ -65,6 +67,7 @@ impl Image {
             name: described.name.unwrap_or_default(),
             state: described.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
             architecture: described.architecture.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+            source: described.source_instance_id,
             made: described.creation_date.and_then(|text| text.parse().ok()),
             root_device: described.root_device_name.unwrap_or_default(),
             volumes: mappings.filter_map(volume).collect(),

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod aws;
 mod cli;
+mod details;
 mod expiry;
 mod fleet;
 mod holdings;
@@ -11,7 +12,10 @@ mod image;
 mod instance;
 mod interrupt;
 mod key_file;
+mod lifecycle;
+mod listing;
 mod log;
+mod package;
 mod printer;
 mod refusal;
 mod registration;

@@ -159,6 +159,9 @@ async fn max_stale_ends_what_serves_without_a_source_and_of_a_part_that_fails_al
     wait(&cut_off, &[&emergency])?;
     assert!(start.elapsed() > Duration::from_secs(45), "{:?}", start.elapsed());
     wait(&half_blind, &[&alice, &emergency])?;
+    for sandbox in [&cut_off, &half_blind] {
+        wait_for_status(sandbox, "word of it", |now| now["too_old"].as_array().is_some_and(|all| !all.is_empty()))?;
+    }
 
     // What was stale comes back with the source.
     whole.heal();

@@ -1,7 +1,8 @@
-//! Images (AMIs): found by id, by the box that they were taken of, and by owner and name.
+//! Images (AMIs): found by id, by the box that they were taken of, and by owner and name; taken, and deregistered.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::operation::describe_images::builders::DescribeImagesFluentBuilder;
+use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use aws_sdk_ssm::Client as SsmClient;
 use fleetkey_common::aws_names::AbsoluteName;
 
@@ -53,6 +54,31 @@ pub(crate) async fn parameter(client: &SsmClient, name: &str) -> Result<Option<S
     match answer.map_err(failed(format!("ssm GetParameter {name}"))) {
         Err(error) if error.code.as_deref() == Some("ParameterNotFound") => Ok(None),
         answer => Ok(answer?.parameter.and_then(|parameter| parameter.value)),
+    }
+}
+
+/// Takes an image of an instance, with its tags from the first moment, and gives its id.
+pub(crate) async fn create(
+    client: &Client,
+    instance: &str,
+    name: &str,
+    tags: &[(String, String)],
+) -> Result<String, CallError> {
+    let action = format!("ec2 CreateImage {name} of {instance}");
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+    // Which image its snapshots belong to is known only afterwards, so they are tagged once they are there.
+    let specification = TagSpecification::builder().resource_type(ResourceType::Image).set_tags(Some(tags)).build();
+    let call = client.create_image().instance_id(instance).name(name).tag_specifications(specification);
+    let answer = call.send().await.map_err(failed(action.clone()))?;
+    answer.image_id.ok_or_else(|| CallError::answer(action, "the answer has no image id"))
+}
+
+/// Deregisters an image. One that is gone already is no error.
+pub(crate) async fn deregister(client: &Client, id: &str) -> Result<(), CallError> {
+    let answer = client.deregister_image().image_id(id).send().await;
+    match answer.map_err(failed(format!("ec2 DeregisterImage {id}"))) {
+        Err(error) if error.code.as_deref().is_some_and(|code| code.starts_with("InvalidAMIID.")) => Ok(()),
+        answer => answer.map(drop),
     }
 }
 

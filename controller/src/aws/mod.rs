@@ -6,6 +6,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use fleetkey_common::aws::error_text;
 use thiserror::Error;
 
+pub(crate) mod agent_package;
 pub(crate) mod bucket;
 pub(crate) mod caller;
 pub(crate) mod console;
@@ -14,6 +15,8 @@ pub(crate) mod iam_keys;
 pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
+pub(crate) mod snapshots;
+pub(crate) mod volumes;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -61,7 +64,7 @@ impl CallError {
             // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
             ("s3", "ListObjectsV2" | "HeadBucket") => "s3:ListBucket".to_owned(),
             // To whom may not list, S3 does not say that an object is not there.
-            ("s3", "GetObject") => "s3:GetObject or s3:ListBucket".to_owned(),
+            ("s3", "GetObject" | "HeadObject") => "s3:GetObject or s3:ListBucket".to_owned(),
             _ => format!("{service}:{operation}"),
         })
     }

@@ -12,12 +12,23 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod agent;
+mod delete_image;
+mod image;
+mod list;
+mod list_images;
+mod on_box;
 mod reach;
+mod reboot;
 mod register_key;
 mod revoke_key;
 mod role;
 mod rsync;
+mod show;
 mod ssh;
+mod start;
+mod stop;
+mod terminate;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -35,15 +46,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Agent(agent::Agent),
+    DeleteImage(delete_image::DeleteImage),
+    Image(image::TakeImage),
+    List(list::List),
+    ListImages(list_images::ListImages),
     /// The options of a role: the same as `role options`
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    Reboot(reboot::Reboot),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
     Rsync(rsync::Rsync),
+    Show(show::Show),
     Ssh(ssh::Ssh),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Terminate(terminate::Terminate),
 }
 
 #[derive(Debug, Args)]
@@ -88,13 +109,23 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
+        Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::List(verb) => verb.run(&settings, printer).await,
+        Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
+        Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
+        Verb::Show(verb) => verb.run(&settings, printer).await,
         Verb::Ssh(verb) => verb.run(&settings, printer).await,
+        Verb::Start(verb) => verb.run(&settings, printer).await,
+        Verb::Stop(verb) => verb.run(&settings, printer).await,
+        Verb::Terminate(verb) => verb.run(&settings, printer).await,
     }
 }
 

@@ -70,9 +70,14 @@ impl Operator {
         self.endpoint = endpoint;
     }
 
+    /// Where something of this name is in the home.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
     /// Writes a file into the home and gives its path.
     pub(super) fn file(&self, name: &str, content: &str) -> Result<PathBuf> {
-        let path = self.home.path().join(name);
+        let path = self.path(name);
         std::fs::write(&path, content)?;
         Ok(path)
     }

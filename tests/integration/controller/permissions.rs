@@ -10,11 +10,13 @@ use fleetkey_tests::moto::Moto;
 use fleetkey_tests::policy::ShippedPolicy;
 use fleetkey_tests::proxy::Proxy;
 
+use super::box_at_hand::{ROLE, launch};
 use super::fleetkey::Operator;
 
 const USER: &str = "alice";
 const REGISTER: &str = "controller-register-key";
 const REVOKE: &str = "controller-revoke-key";
+const SSH: &str = "controller-ssh";
 const FIRST_USE: &str = "controller-first-use";
 
 /// In AWS, who may list a bucket may ask whether it is there; to moto this is a permission of its own.
@@ -161,6 +163,26 @@ async fn revoking_needs_every_permission_of_its_policy_and_no_other() -> Result<
     assert!(limited.operator.pairs().await?.is_empty());
     let held = limited.cloud().iam().list_ssh_public_keys().user_name("bob").send().await?;
     assert!(held.ssh_public_keys().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn logging_in_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(SSH, &[]).await?;
+    limited.moto.enforce_iam(u32::MAX)?;
+    launch(limited.cloud()).await?;
+    limited.moto.enforce_iam(0)?;
+    let log_in = ["ssh", "-n", "/", ROLE, "--timeout", "300ms"];
+    for action in limited.policy.actions() {
+        limited.allow(Some(&action)).await?;
+        let ran = limited.operator.run(&log_in).await?.ended(1);
+        assert!(tells_of(&ran.stderr, &action), "{action}: {}", ran.stderr);
+    }
+    // All that is missing now is a host key on the console.
+    limited.allow(None).await?;
+    let ran = limited.operator.run(&log_in).await?.ended(1);
+    assert!(ran.stderr.contains("shows no host keys"), "{}", ran.stderr);
+    assert_eq!(limited.called_for(), limited.policy.actions());
     Ok(())
 }
 
