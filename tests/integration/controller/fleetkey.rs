@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use anyhow::{Context as _, Result};
 use aws_credential_types::Credentials;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 /// An operator's machine: a home with credentials, and nothing else in the environment.
 pub(super) struct Operator {
@@ -25,6 +27,24 @@ pub(super) struct Ran {
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
+}
+
+/// The program while it runs, killed when dropped.
+pub(super) struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().context("the program has ended already")?;
+        Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn end(self) -> Result<Ran> {
+        Operator::ran(self.child.wait_with_output().await?)
+    }
 }
 
 impl Ran {
@@ -94,10 +114,25 @@ impl Operator {
 
     /// The same with these environment variables in place of the zone.
     pub(super) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+        Self::ran(self.command(arguments, variables).output().await?)
+    }
+
+    /// Starts the program with these arguments; it is killed when dropped.
+    pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
+        let mut command = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        Ok(Running { child: command.spawn()? })
+    }
+
+    fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program("fleetkey"));
         command.args(arguments).env_clear().env("HOME", self.home.path()).env("AWS_ENDPOINT_URL", &self.endpoint);
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
-        let output = command.stdin(Stdio::null()).output().await?;
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn ran(output: Output) -> Result<Ran> {
         let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
         Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
     }

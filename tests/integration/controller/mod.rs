@@ -1,6 +1,7 @@
 //! `fleetkey`: the real program against moto, and where it logs in somewhere, a real sshd.
 
 mod box_at_hand;
+mod create;
 mod fleetkey;
 mod permissions;
 mod register_key;
