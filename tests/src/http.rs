@@ -11,18 +11,18 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// A request or a response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Message {
+pub struct Message {
     /// The request line or the status line, with no line end.
-    pub(crate) start: String,
+    pub start: String,
     /// Header fields in order.
-    pub(crate) headers: Vec<(String, String)>,
+    pub headers: Vec<(String, String)>,
     /// The body, with no transfer coding.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
 }
 
 impl Message {
     /// A response with a body of this content type.
-    pub(crate) fn response(status: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub fn response(status: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
         let headers = vec![
             ("Content-Type".to_owned(), content_type.to_owned()),
@@ -32,27 +32,27 @@ impl Message {
     }
 
     /// The first header field of this name, in any case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The method of a request.
-    pub(crate) fn method(&self) -> &str {
+    pub fn method(&self) -> &str {
         self.start.split(' ').next().unwrap_or_default()
     }
 
     /// The target of a request: path and query.
-    pub(crate) fn target(&self) -> &str {
+    pub fn target(&self) -> &str {
         self.start.split(' ').nth(1).unwrap_or_default()
     }
 
     /// The status code of a response.
-    pub(crate) fn status(&self) -> Option<u16> {
+    pub fn status(&self) -> Option<u16> {
         self.start.split(' ').nth(1)?.parse().ok()
     }
 
     /// The head as bytes, up to and with the empty line.
-    pub(crate) fn head(&self) -> Vec<u8> {
+    pub fn head(&self) -> Vec<u8> {
         let mut bytes = format!("{}\r\n", self.start).into_bytes();
         for (name, value) in &self.headers {
             bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -62,14 +62,14 @@ impl Message {
     }
 
     /// The whole message as bytes.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head();
         bytes.extend_from_slice(&self.body);
         bytes
     }
 
     /// Replaces what concerned one connection only by `connection`, so that the message can go over another.
-    pub(crate) fn for_connection(&mut self, connection: &str) {
+    pub fn for_connection(&mut self, connection: &str) {
         const ONE_HOP: [&str; 4] = ["connection", "keep-alive", "transfer-encoding", "expect"];
         let was_chunked = self.is_chunked();
         self.headers.retain(|(name, _)| !ONE_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop)));
@@ -90,7 +90,7 @@ impl Message {
 }
 
 /// Reads a request; `None` when the other side closed between two requests.
-pub(crate) async fn read_request<S>(stream: &mut S) -> io::Result<Option<Message>>
+pub async fn read_request<S>(stream: &mut S) -> io::Result<Option<Message>>
 where
     S: AsyncBufRead + AsyncWrite + Unpin,
 {
@@ -110,7 +110,7 @@ where
 }
 
 /// Reads the response to a request of this method, past any interim one.
-pub(crate) async fn read_response<S: AsyncBufRead + Unpin>(stream: &mut S, method: &str) -> io::Result<Message> {
+pub async fn read_response<S: AsyncBufRead + Unpin>(stream: &mut S, method: &str) -> io::Result<Message> {
     loop {
         let mut response = read_head(stream).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = response.status().ok_or_else(|| invalid("a response without a status"))?;

@@ -3,6 +3,7 @@
 //! It runs as a process that ends with this one. Ordinary tests share one, each in an AWS account of its own; a test
 //! that needs enforcement of IAM policies or an outage starts its own.
 
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -34,12 +35,19 @@ pub struct Moto {
 impl Moto {
     /// Starts a server on a free loopback port and waits until it listens.
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with settings of moto's own in its environment.
+    /// <https://docs.getmoto.org/en/latest/docs/configuration/environment_variables.html>
+    pub fn start_with(settings: &[(&str, &OsStr)]) -> Result<Self> {
         let program = environment()?.join("bin").join("moto_server");
         ensure!(program.is_file(), "{} is missing; run tests/prepare", program.display());
         let log = Log::new()?;
         let mut command = bound(program);
         // The server picks the port itself, so that no two can pick the same.
         command.args(["--host", "127.0.0.1", "--port", "0"]).env_clear().env("PYTHONUNBUFFERED", "1");
+        command.envs(settings.iter().copied());
         command.env("PATH", "/usr/bin:/bin").stdout(log.writer()?).stderr(log.writer()?);
         command.stdin(std::process::Stdio::null());
         let mut process = Kept::start("moto_server", command)?;
@@ -114,7 +122,7 @@ fn wait_until_it_listens(process: &mut Kept, log: &Log) -> Result<String> {
 }
 
 /// The virtual environment that `tests/prepare` made: `$FLEETKEY_TEST_VENV`, or in the cache by the hash of its packages.
-fn environment() -> Result<PathBuf> {
+pub fn environment() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FLEETKEY_TEST_VENV") {
         return Ok(PathBuf::from(folder));
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_credential_types::Credentials;
@@ -13,6 +14,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long a run may take on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// An operator's machine: a home with credentials, and nothing else in the environment.
 pub(super) struct Operator {
@@ -114,21 +119,21 @@ impl Operator {
 
     /// The same with these environment variables in place of the zone.
     pub(super) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
-        Self::ran(self.command(arguments, variables).output().await?)
+        let output = timeout(DEADLINE, self.command(arguments, variables).output()).await;
+        Self::ran(output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??)
     }
 
     /// Starts the program with these arguments; it is killed when dropped.
     pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
-        let mut command = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        Ok(Running { child: command.spawn()? })
+        Ok(Running { child: self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()? })
     }
 
-    fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    /// The program with these arguments and variables, without a terminal; ended when dropped.
+    pub(super) fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program("fleetkey"));
         command.args(arguments).env_clear().env("HOME", self.home.path()).env("AWS_ENDPOINT_URL", &self.endpoint);
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
 

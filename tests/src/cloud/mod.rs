@@ -70,7 +70,8 @@ impl Cloud {
         Ok(cloud)
     }
 
-    fn with(account_id: String, endpoint: &str, credentials: Credentials) -> Self {
+    /// An account that is there, by its number (twelve digits), an endpoint, and credentials of it.
+    pub fn with(account_id: String, endpoint: &str, credentials: Credentials) -> Self {
         let config = sdk_config(endpoint, &credentials);
         let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
         Self {
@@ -110,6 +111,16 @@ impl Cloud {
     /// The endpoint to give to an AWS client.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    /// The credentials.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The configuration for a client that has no helper here.
+    pub fn sdk_config(&self) -> SdkConfig {
+        sdk_config(&self.endpoint, &self.credentials)
     }
 
     /// The credentials in the form of `~/.aws/credentials`.

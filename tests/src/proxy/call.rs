@@ -40,7 +40,7 @@ pub fn count(calls: &[Call]) -> BTreeMap<String, usize> {
 }
 
 /// Reads what a request is for.
-pub(super) fn classify(request: &Message) -> Call {
+pub fn classify(request: &Message) -> Call {
     let service = service(request).unwrap_or("unsigned").to_owned();
     let action = match service.as_str() {
         "s3" => s3_action(request),

@@ -21,7 +21,7 @@ use crate::tls::TestCa;
 mod call;
 mod fault;
 
-pub use call::{Call, count};
+pub use call::{Call, classify, count};
 pub use fault::Fault;
 
 /// What the proxy was told to do.
@@ -252,8 +252,8 @@ async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line
     }
 }
 
-/// One request over one connection of its own: the moto server closes after each answer anyway.
-async fn forward(mut request: Message, upstream: SocketAddr) -> io::Result<Message> {
+/// Sends one request on over one connection of its own: the moto server closes after each answer anyway.
+pub async fn forward(mut request: Message, upstream: SocketAddr) -> io::Result<Message> {
     let method = request.method().to_owned();
     request.for_connection("close");
     let stream = TcpStream::connect(upstream).await?;

@@ -73,12 +73,14 @@ async fn launching_needs_every_permission_of_its_policy_and_no_other() -> Result
     ground.operator.file("roles/web.yaml", &less)?;
     iam.remove_role_from_instance_profile().instance_profile_name(PROFILE).role_name(PROFILE).send().await?;
     iam.add_role_to_instance_profile().instance_profile_name(PROFILE).role_name("fleetkey-tests").send().await?;
-    for action in ["ec2:RevokeSecurityGroupIngress", "iam:GetRolePolicy", "iam:ListRolePolicies"] {
-        allow(cloud, &policy, Some(action)).await?;
-        let ran = ground.run("create", &FIRST).await?.ended(1);
-        assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
-    }
-    for action in ["iam:DeleteRolePolicy", "iam:RemoveRoleFromInstanceProfile", "ec2:DescribeInstances"] {
+    for action in [
+        "iam:ListRolePolicies",
+        "iam:GetRolePolicy",
+        "ec2:RevokeSecurityGroupIngress",
+        "iam:DeleteRolePolicy",
+        "iam:RemoveRoleFromInstanceProfile",
+        "ec2:DescribeInstances",
+    ] {
         allow(cloud, &policy, Some(action)).await?;
         let ran = ground.run("create", &FIRST).await?.ended(1);
         assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
