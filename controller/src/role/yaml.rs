@@ -45,6 +45,9 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
                 Cow::Owned(format!("{key} stands twice in the same map; take one out"))
             }
+            serde_saphyr::Error::Budget { breach, .. } => {
+                Cow::Owned(format!("this is more than a role file may hold: {breach:?}"))
+            }
             error => DefaultMessageFormatter.format_message(error),
         };
         // A parser's hint may go over several lines; what is wrong stands in the first.
@@ -246,7 +249,7 @@ mod tests {
             assert_eq!(said.lines().count(), 1, "{text:?}: {said}");
         }
         insta::assert_snapshot!(told("a: 1\nb: {c: 2}\nb: 3\n"), @"r.yaml:3:1: b stands twice in the same map; take one out");
-        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"r.yaml:2:1: budget breached: Documents { documents: 2 }");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"r.yaml:2:1: this is more than a role file may hold: Documents { documents: 2 }");
         insta::assert_snapshot!(told("a: *nowhere\n"), @"r.yaml:1:4: alias references unknown anchor");
         insta::assert_snapshot!(told("a: [1, 2\nb: 3\n"), @"r.yaml:2:2: illegal placement of ':' indicator");
     }

@@ -1,19 +1,14 @@
 //! What a box does with rendered user-data: the real cloud-init's schema, its YAML reader, and the scripts themselves.
 
-use std::path::Path;
-
 use anyhow::{Context as _, Result};
 use fleetkey_tests::nspawn::SystemdBox;
 use sha2::{Digest as _, Sha256};
 
 use super::roles::Machine;
+use crate::docs::root;
 
 /// Where a box serves files to itself.
 const SERVER: &str = "http://127.0.0.1:8000";
-
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The agent's flags for a package with this digest.
 fn agent(url: &str, sha256: &str) -> Vec<String> {

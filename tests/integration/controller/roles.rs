@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::fleetkey::Ran;
+use crate::docs::{root, split};
 
 /// A machine with a home and nothing else.
 pub(super) struct Machine {
@@ -212,5 +213,35 @@ fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
     let ran = machine.run(&["role", "render", "longer", "--no-agent"])?.ended(1);
     assert!(ran.stderr.contains("compressed; EC2 takes 16384"), "{}", ran.stderr);
     assert!(ran.stdout.is_empty(), "nothing that cannot be sent is printed");
+    Ok(())
+}
+
+#[test]
+fn the_roles_in_the_documentation_are_right_and_come_to_what_it_says() -> Result<()> {
+    let machine = Machine::new()?;
+    let page = std::fs::read_to_string(root().join("docs/usage/roles.md"))?;
+    let (mut roles, mut outcomes) = (Vec::new(), Vec::new());
+    for block in split(&page).0.into_iter().filter(|block| block.language == "yaml") {
+        let (first, rest) = block.text.split_once('\n').context("a block has lines")?;
+        match (
+            first.strip_prefix("# fleetkey role show "),
+            first.strip_prefix("# ").and_then(|name| name.strip_suffix(".yaml")),
+        ) {
+            (Some(role), _) => outcomes.push((role.to_owned(), rest.to_owned())),
+            (None, Some(role)) => {
+                machine.role(role, &block.text)?;
+                roles.push(role.to_owned());
+            }
+            (None, None) => anyhow::bail!("a block begins with {first:?}, which says not what it is"),
+        }
+    }
+    machine.run(&["role", "check"])?.ended(0);
+    for (role, outcome) in &outcomes {
+        let shown = machine.run(&["role", "show", role])?.ended(0).stdout;
+        assert!(shown.contains(outcome), "{shown}");
+    }
+    assert!(roles.len() > 2 && !outcomes.is_empty(), "the page has examples no more");
+    let ran = machine.run(&["role", "render", "web-box", "--no-agent", "-O", "workers=8"])?.ended(0);
+    assert!(ran.stdout.contains("worker_processes 8;"), "{}", ran.stdout);
     Ok(())
 }
