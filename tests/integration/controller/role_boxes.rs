@@ -1,7 +1,9 @@
 //! What a box does with rendered user-data: the real cloud-init's schema, its YAML reader, and the scripts themselves.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
-use fleetkey_tests::nspawn::SystemdBox;
+use fleetkey_tests::nspawn::{self, SystemdBox};
 use sha2::{Digest as _, Sha256};
 
 use super::roles::Machine;
@@ -203,5 +205,14 @@ fn the_package_is_fetched_by_whatever_the_image_has_and_again_when_that_fails() 
         assert_eq!(version(&booted), "1.0", "after `{gone}`");
         booted.sh("dpkg --purge fleetkey-agent >/dev/null 2>&1");
     }
+    Ok(())
+}
+
+#[test]
+fn disks_of_the_instance_are_mounted_at_every_boot_and_no_others_are_touched() -> Result<()> {
+    let script = root().join("controller/src/role/scripts/ephemeral-disks.sh");
+    let output = Command::new(nspawn::script("disks")).arg(nspawn::cloud_root_file_system()).arg(script).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
     Ok(())
 }
