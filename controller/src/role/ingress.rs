@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::fields::{Findings, find};
-use super::model::{Ingress, IngressSource, Protocol};
+use super::model::{Ingress, IngressSource};
 use super::node::{Node, Value};
+use super::words::Protocol;
 
 /// What a role lets in that says nothing of it, as CGCloud does: SSH, and the ICMP message without which a path with a
 /// small MTU swallows packets (fragmentation needed).

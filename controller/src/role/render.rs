@@ -8,11 +8,12 @@ use super::agent_config::agent_toml;
 use super::cloud_config;
 use super::encode::UserData;
 use super::merge::merge;
-use super::model::{Arch, Ephemeral, PackageFormat, Role};
+use super::model::{Ephemeral, Role};
 use super::node::{Key, Node, Place, Value};
 use super::options::OptionValues;
 use super::problem::{Problem, Problems, RoleError};
 use super::template::{self, ClusterContext, Context};
+use super::words::{Arch, PackageFormat};
 
 /// What a box is to be, beside its role.
 #[derive(Debug, Clone, Copy)]

@@ -26,10 +26,10 @@ pub(super) struct Render {
     /// Set an option of the role; repeatable
     #[arg(short = 'O', long = "option", value_name = "NAME=VALUE", value_parser = named_value)]
     options: Vec<(String, String)>,
-    /// Who may log in to the admin account: alice, dev-*, @alice, @@developers, __me__; repeatable
-    /// [default: FLEETKEY_KEYPAIRS, else __me__]
-    #[arg(short, long = "keys", value_name = "SPEC")]
-    keys: Vec<KeySpec>,
+    /// Who may log in to the admin account: alice, dev-*, @alice, @@developers or __me__ [default: FLEETKEY_KEYPAIRS,
+    /// CGCLOUD_KEYPAIRS, else __me__]
+    #[arg(short, long, value_name = "SPEC", num_args = 1..)]
+    keypairs: Vec<KeySpec>,
     /// Architecture of the box: x86_64 or arm64
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
     arch: Arch,
@@ -118,7 +118,7 @@ impl Render {
 
     /// Who may log in to the admin account, the caller by name.
     fn specs(&self, settings: &Settings, printer: Printer) -> anyhow::Result<Vec<KeySpec>> {
-        let stated = match (&self.keys, &settings.key_pairs) {
+        let stated = match (&self.keypairs, &settings.key_pairs) {
             (keys, _) if !keys.is_empty() => keys.clone(),
             (_, Some(words)) => words
                 .split_whitespace()
