@@ -202,7 +202,6 @@ fn a_mixin_is_not_launched() {
         options: &OptionValues::default(),
         keys: &[] as &[KeySpec],
         agent: None,
-        cluster: None,
     };
     let refusal = crate::refusal::Refusal::from(role.render(&input).unwrap_err());
     insta::assert_snapshot!(refusal, @"role docker is abstract: it is made to be extended, not launched");

@@ -77,7 +77,6 @@ impl Render {
                 options: &options,
                 keys: &keys,
                 agent: install.as_ref(),
-                cluster: None,
             })
             .map_err(Refusal::from)?;
         let encoded_bytes = user_data.encode().map_err(Refusal::from)?.len();
