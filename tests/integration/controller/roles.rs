@@ -154,7 +154,11 @@ fn what_the_command_line_gets_wrong_ends_with_2_and_a_hint() -> Result<()> {
     }
     let mine = [&["role", "render", "mine"], count].concat();
     let ran = machine.run(&mine)?.ended(2);
-    assert!(ran.stderr.contains("hint: give --agent-url and --agent-sha256, or --no-agent"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("which `fleetkey agent url --format deb --arch x86_64` prints, or --no-agent"),
+        "{}",
+        ran.stderr
+    );
     let ran = machine.run(&[&mine[..], &agent].concat())?.ended(2);
     assert!(ran.stderr.contains("hint: give --bucket"), "{}", ran.stderr);
     let ran = machine.run(&[&mine[..], &agent, &["--bucket", "my-bucket", "-k", "__me__"]].concat())?.ended(2);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{RolePath, named_value};
 use crate::printer::{Output, Printer};
 use crate::refusal::Refusal;
-use crate::role::{AgentInstall, Arch, RenderInput, RoleName};
+use crate::role::{AgentInstall, Arch, RenderInput, Role, RoleName};
 use crate::settings::Settings;
 
 /// The region where none is known; only templates that ask for it show it.
@@ -66,7 +66,7 @@ impl Render {
         let options = role.resolve_options(&given).map_err(Refusal::from)?;
         let namespace = namespace(settings, printer)?;
         let region = region(settings, printer);
-        let install = self.install(settings, &region, role.agent)?;
+        let install = self.install(settings, &region, &role)?;
         let keys = if install.is_some() { self.specs(settings, printer)? } else { Vec::new() };
         let user_data = role
             .render(&RenderInput {
@@ -92,13 +92,17 @@ impl Render {
     }
 
     /// How the agent is installed; `None` for a box without it.
-    fn install(&self, settings: &Settings, region: &str, wanted: bool) -> anyhow::Result<Option<AgentInstall>> {
-        if self.no_agent || !wanted {
+    fn install(&self, settings: &Settings, region: &str, role: &Role) -> anyhow::Result<Option<AgentInstall>> {
+        if self.no_agent || !role.agent {
             return Ok(None);
         }
         let (Some(url), Some(sha256)) = (&self.agent_url, &self.agent_sha256) else {
             let refusal = Refusal::usage("where does the box fetch the agent?");
-            return Err(refusal.hint("give --agent-url and --agent-sha256, or --no-agent").into());
+            let format = role.package().map_err(Refusal::from)?;
+            let (prints, arch) = (format!("fleetkey agent url --format {format}"), self.arch);
+            let hint =
+                format!("give --agent-url and --agent-sha256, which `{prints} --arch {arch}` prints, or --no-agent");
+            return Err(refusal.hint(hint).into());
         };
         let Some(bucket) = &settings.bucket else {
             let refusal = Refusal::usage("which bucket has the public keys?");
