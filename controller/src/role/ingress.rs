@@ -44,13 +44,12 @@ fn rule(node: &Node, findings: &mut Findings) -> Option<Ingress> {
         findings.missing(&node.place, "from", "give a range such as 10.0.0.0/8, or group for boxes of the same role");
     }
     let (from_port, to_port) = match protocol {
-        Protocol::Tcp | Protocol::Udp => match at("ports") {
-            Some(node) => ports(node, findings)?,
-            None => {
+        Protocol::Tcp | Protocol::Udp => {
+            if at("ports").is_none() {
                 findings.missing(&node.place, "ports", "give one, such as 443, or a range, such as 8000-8080");
-                return None;
             }
-        },
+            ports(at("ports")?, findings)?
+        }
         Protocol::Icmp | Protocol::Icmpv6 => {
             let mut part = |name: &str| at(name).map_or(Some(-1), |node| number(node, name, -1..=255, findings));
             (part("type")?, part("code")?)

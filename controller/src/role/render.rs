@@ -182,9 +182,9 @@ impl Maker {
 fn without_comments(script: &str) -> String {
     let kept = script.lines().filter(|line| {
         let line = line.trim_start();
-        !line.is_empty() && (!line.starts_with('#'))
+        !line.is_empty() && !line.starts_with('#')
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn checked_url<'a>(what: &'static str, url: &'a str) -> Result<&'a str, RoleError> {

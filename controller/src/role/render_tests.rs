@@ -50,12 +50,12 @@ fn told(text: &str) -> String {
     folder.role("mine", format!("extends: [generic-debian-12-box]\n{text}"));
     let done = folder.load("mine").and_then(|role| rendered(&role, &[], None));
     match done {
-        Ok(user_data) => user_data.text.lines().skip(7).map(|line| format!("{line}\n")).collect(),
-        Err(error) => error
-            .to_string()
-            .lines()
-            .map(|line| format!("{}\n", &line[line.find("mine.yaml").unwrap_or(0)..]))
-            .collect(),
+        Ok(user_data) => user_data.text.lines().skip(7).flat_map(|line| [line, "\n"]).collect(),
+        Err(error) => {
+            let error = error.to_string();
+            let lines = error.lines().map(|line| &line[line.find("mine.yaml").unwrap_or(0)..]);
+            lines.flat_map(|line| [line, "\n"]).collect()
+        }
     }
 }
 

@@ -208,8 +208,8 @@ fn flags_and_variables_say_who_may_log_in_and_where_things_are() -> Result<()> {
 #[test]
 fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
     let machine = Machine::new()?;
-    let noise: String =
-        (0..40_000_u64).map(|n| format!("{:04x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48)).collect();
+    let numbers = (0..20_000_u64).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let noise = hex::encode(numbers.collect::<Vec<u8>>());
     let role = |text: &str| format!("extends: [generic-debian-12-box]\ncloud_config: {{runcmd: ['{text}']}}\n");
     machine.role("long", role(&"x".repeat(20_000)))?;
     machine.role("longer", role(&noise[..100_000]))?;

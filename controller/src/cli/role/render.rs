@@ -8,7 +8,7 @@ use fleetkey_common::key_spec::KeySpec;
 use serde::Serialize;
 
 use super::{RolePath, named_value};
-use crate::printer::{Output, Printer};
+use crate::printer::{self, Output, Printer};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, RenderInput, Role, RoleName};
 use crate::settings::Settings;
@@ -81,10 +81,10 @@ impl Render {
             .map_err(Refusal::from)?;
         let encoded_bytes = user_data.encode().map_err(Refusal::from)?.len();
         match printer.output() {
-            Output::Table => printer.text(&user_data.text)?,
+            Output::Table => printer::put(&user_data.text)?,
             Output::Json => {
                 let rendered = Rendered { user_data: &user_data.text, encoded_bytes, tags: options.tags() };
-                printer.text(&(serde_json::to_string_pretty(&rendered)? + "\n"))?;
+                printer::put(&(serde_json::to_string_pretty(&rendered)? + "\n"))?;
             }
         }
         printer.detail(&format!("{encoded_bytes} bytes of the 16384 that EC2 takes"));
