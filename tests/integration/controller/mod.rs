@@ -9,6 +9,8 @@ mod list;
 mod permissions;
 mod register_key;
 mod revoke_key;
+mod role_boxes;
+mod roles;
 mod rsync;
 mod ssh;
 mod staged;
