@@ -40,6 +40,7 @@ test: deps
 	$(VENV); $(CARGO) build --workspace --bins; \
 	$(AS_ROOT) $(CARGO) test --quiet --workspace --lib --bins; \
 	$(CARGO) test --quiet --workspace --doc; \
+	$(AS_ROOT) $(CARGO) test --quiet --workspace --test cloud; \
 	$(AS_ROOT) $(CARGO) test --workspace --test integration
 
 check:
