@@ -1,6 +1,6 @@
 //! The report stage: what the agent tells of itself. A value made from the engine, and the forms it is shown in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use fleetkey_common::names::AccountName;
@@ -32,8 +32,11 @@ pub struct Status {
     pub serial: u64,
     /// Each managed account.
     pub accounts: BTreeMap<AccountName, AccountStatus>,
-    /// What could not be looked up, and why; for these, what was known stands.
+    /// What could not be looked up, and why; for these, what was known stands, unless they are in `too_old`.
     pub faults: BTreeMap<String, String>,
+    /// What could not be looked up for longer than `max_stale`, and lets nobody in any more.
+    #[serde(default)]
+    pub too_old: BTreeSet<String>,
     /// What a person should know.
     pub notices: Vec<String>,
     /// How hints reach this box.
@@ -103,6 +106,7 @@ impl Status {
             serial: engine.state().serial,
             accounts: accounts.collect(),
             faults: engine.faults().iter().map(|(part, fault)| (part.to_string(), fault.to_string())).collect(),
+            too_old: engine.too_old().iter().map(ToString::to_string).collect(),
             notices: engine.notices().iter().map(ToString::to_string).collect(),
             push: surroundings.push,
             config_error: surroundings.config_error,
@@ -113,7 +117,7 @@ impl Status {
     /// The status without what changes from look to look by itself: two that are equal so say the same.
     #[must_use]
     pub fn without_ages(&self) -> Self {
-        let counters = Counters { syncs: 0, ..self.counters };
+        let counters = Counters { syncs: 0, write_failures: 0, ..self.counters };
         Self { written_at: Timestamp::UNIX_EPOCH, looked_at: None, counters, ..self.clone() }
     }
 
@@ -122,6 +126,11 @@ impl Status {
         self.faults.is_empty()
             && self.config_error.is_none()
             && self.accounts.values().all(|account| account.error.is_none() && account.held.is_none())
+    }
+
+    /// What a fault means for who is let in.
+    fn how(&self, part: &str) -> &'static str {
+        if self.too_old.contains(part) { "too long unknown to let anybody in" } else { "last known serves" }
     }
 
     /// One line for systemd's `STATUS=`.
@@ -134,10 +143,13 @@ impl Status {
             let more = if failed.len() > 1 { format!(" (and {} more)", failed.len() - 1) } else { String::new() };
             let _ = write!(line, "; {account} not written: {}{more}", status.error.as_deref().unwrap_or_default());
         }
-        if let Some((part, fault)) = self.faults.iter().next() {
+        // What lets nobody in any more is the worse.
+        let worst = self.faults.iter().find(|(part, _)| self.too_old.contains(*part));
+        if let Some((part, fault)) = worst.or_else(|| self.faults.iter().next()) {
             let more =
                 if self.faults.len() > 1 { format!(" (and {} more)", self.faults.len() - 1) } else { String::new() };
-            let _ = write!(line, "; last known serves: {part}: {fault}{more}");
+            let how = self.how(part);
+            let _ = write!(line, "; {how}: {part}: {fault}{more}");
         }
         if let Some((account, held)) =
             self.accounts.iter().find_map(|(name, status)| Some((name, status.held.as_ref()?)))
@@ -198,7 +210,7 @@ impl Status {
             let _ = writeln!(text, "{name:<20} {mode:<10} {:>5} {:>6}  {state}", account.keys, account.other_keys);
         }
         for (part, fault) in &self.faults {
-            let _ = writeln!(text, "\nfault: {part}: {fault}");
+            let _ = writeln!(text, "\nfault: {part}: {fault} ({})", self.how(part));
         }
         for notice in &self.notices {
             let _ = writeln!(text, "\nnote: {notice}");

@@ -2,7 +2,10 @@
 //!
 //! Many triggers at once cost one look: one starts at once, and all that come while it is under way make one more.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+use fleetkey_common::names::AccountName;
 
 /// The least time between the starts of two looks, however hard the agent is pushed.
 const LEAST_GAP: Duration = Duration::from_millis(200);
@@ -10,19 +13,31 @@ const LEAST_GAP: Duration = Duration::from_millis(200);
 /// The first wait after a look that failed in part; it doubles up to the poll interval.
 const RETRY_FETCH: Duration = Duration::from_secs(5);
 
-/// The first wait after a write that failed; it doubles up to [`RETRY_WRITE_MAX`].
+/// The first wait after a write that failed; it doubles up to [`RETRY_WRITE_MAX`]. Each account waits for itself.
 const RETRY_WRITE: Duration = Duration::from_secs(1);
 
-/// The longest wait between two tries of a write.
-const RETRY_WRITE_MAX: Duration = Duration::from_mins(1);
+/// The longest wait between two tries of a write: whoever stops standing in the way is not to wait for long, and a try
+/// that fails for good is to cost a box nothing that anybody would notice.
+const RETRY_WRITE_MAX: Duration = Duration::from_secs(15);
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
     /// A look at the source.
     Fetch,
-    /// Another pass over the key files: a write failed, or a key expires.
+    /// Another pass over all key files: a key expires.
     Write,
+    /// Another try of the accounts in [`Schedule::due_retries`].
+    Retry,
+}
+
+/// An account whose file could not be written.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    /// Tries in a row that failed.
+    failures: u32,
+    /// When to try again.
+    at: Duration,
 }
 
 /// What is to happen next. All times are of the agent's monotonic clock.
@@ -39,9 +54,7 @@ pub struct Schedule {
     poll_at: Duration,
     /// Looks in a row that failed in part.
     failed_fetches: u32,
-    /// When to pass over the key files again.
-    retry_at: Option<Duration>,
-    failed_writes: u32,
+    retries: BTreeMap<AccountName, Retry>,
     expiry_at: Option<Duration>,
 }
 
@@ -64,8 +77,7 @@ impl Schedule {
             started: None,
             poll_at: now,
             failed_fetches: 0,
-            retry_at: None,
-            failed_writes: 0,
+            retries: BTreeMap::new(),
             expiry_at: None,
         }
     }
@@ -105,25 +117,39 @@ impl Schedule {
         self.expiry_at = wait.map(|wait| now + wait);
     }
 
-    /// A pass over the key files is done. `expires_in`: how soon the next key expires.
-    pub fn written(&mut self, failed: bool, expires_in: Option<Duration>, now: Duration) {
-        self.retry_at = failed.then(|| {
-            let wait = RETRY_WRITE.saturating_mul(1 << self.failed_writes.min(16)).min(RETRY_WRITE_MAX);
-            now + wait
-        });
-        self.failed_writes = if failed { self.failed_writes + 1 } else { 0 };
-        self.expires_in(expires_in, now);
+    /// A pass over the files of the accounts `tried` is done; those in `failed` could not be written. A try that came
+    /// before its time, for another's sake, leaves its account waiting as it was.
+    pub fn written(&mut self, tried: &BTreeSet<AccountName>, failed: &BTreeSet<AccountName>, now: Duration) {
+        self.retries.retain(|account, _| failed.contains(account) || !tried.contains(account));
+        for account in failed {
+            let retry = self.retries.entry(account.clone()).or_insert(Retry { failures: 0, at: now });
+            if retry.at <= now {
+                let wait = RETRY_WRITE.saturating_mul(1 << retry.failures.min(16)).min(RETRY_WRITE_MAX);
+                *retry = Retry { failures: retry.failures + 1, at: now + wait };
+            }
+        }
+    }
+
+    /// The accounts whose files are to be tried again at `now`, or else at the next time: timers and clocks differ by a
+    /// little.
+    pub fn due_retries(&self, now: Duration) -> BTreeSet<AccountName> {
+        let next = self.retries.values().map(|retry| retry.at).min().unwrap_or_default();
+        let due = self.retries.iter().filter(|(_, retry)| retry.at <= now.max(next));
+        due.map(|(account, _)| account.clone()).collect()
     }
 
     /// What is due next, and when; a time that is past means now.
     pub fn next(&self) -> (Duration, Due) {
-        let write = self.retry_at.into_iter().chain(self.expiry_at).min().unwrap_or(Duration::MAX);
+        let retry = self.retries.values().map(|retry| retry.at).min().unwrap_or(Duration::MAX);
+        let expiry = self.expiry_at.unwrap_or(Duration::MAX);
+        // A pass over all files tries the failed ones again, too.
+        let write = if expiry <= retry { (expiry, Due::Write) } else { (retry, Due::Retry) };
         let fetch = match (self.fetching, self.asked) {
             (true, _) => Duration::MAX,
             (false, true) => self.started.map_or(Duration::ZERO, |started| started + LEAST_GAP).min(self.poll_at),
             (false, false) => self.poll_at,
         };
-        if write <= fetch { (write, Due::Write) } else { (fetch, Due::Fetch) }
+        if write.0 <= fetch { write } else { (fetch, Due::Fetch) }
     }
 }
 
@@ -185,25 +211,76 @@ mod tests {
         assert_eq!(waits, [5, 10, 20, 40, 60, 60]);
     }
 
-    #[test]
-    fn r9_a_failed_write_is_tried_again_without_a_new_event() {
+    /// A schedule that has looked at once and has nothing to do until a minute has passed.
+    fn at_rest() -> Schedule {
         let mut schedule = Schedule::new(MINUTE, at(0));
         schedule.fetch_started(at(0));
         done(&mut schedule, false, at(0));
-        schedule.written(true, None, at(0));
-        assert_eq!(schedule.next(), (at(1000), Due::Write));
-        schedule.written(true, None, at(1000));
-        assert_eq!(schedule.next(), (at(3000), Due::Write));
-        schedule.written(false, None, at(3000));
+        schedule
+    }
+
+    fn accounts(names: &[&str]) -> BTreeSet<AccountName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn r9_a_failed_write_is_tried_again_without_a_new_event() {
+        let mut schedule = at_rest();
+        let ubuntu = accounts(&["ubuntu"]);
+        schedule.written(&ubuntu, &ubuntu, at(0));
+        assert_eq!(schedule.next(), (at(1000), Due::Retry));
+        assert_eq!(schedule.due_retries(at(1000)), ubuntu);
+        schedule.written(&ubuntu, &ubuntu, at(1000));
+        assert_eq!(schedule.next(), (at(3000), Due::Retry));
+        schedule.written(&ubuntu, &accounts(&[]), at(3000));
         assert_eq!(schedule.next().1, Due::Fetch);
     }
 
     #[test]
+    fn however_long_an_account_failed_it_is_tried_again_soon() {
+        let mut schedule = at_rest();
+        let ubuntu = accounts(&["ubuntu"]);
+        let mut waits = Vec::new();
+        let mut now = at(0);
+        for _ in 0..40 {
+            schedule.written(&ubuntu, &ubuntu, now);
+            let next = schedule.retries.values().next().unwrap().at;
+            waits.push(next.saturating_sub(now).as_secs());
+            now = next;
+        }
+        assert_eq!(waits[..6], [1, 2, 4, 8, 15, 15]);
+        assert_eq!(waits.iter().max(), Some(&15));
+    }
+
+    #[test]
+    fn an_account_that_fails_anew_does_not_wait_for_one_that_failed_long() {
+        let mut schedule = at_rest();
+        let (both, old, new) = (accounts(&["old", "new"]), accounts(&["old"]), accounts(&["new"]));
+        for second in [0, 1, 3, 7] {
+            schedule.written(&old, &old, at(second * 1000));
+        }
+        // A pass over all files in between: the old one was not due, and is tried when it was to be.
+        schedule.written(&both, &both, at(8000));
+        assert_eq!(schedule.next(), (at(9000), Due::Retry));
+        assert_eq!(schedule.due_retries(at(9000)), new);
+        schedule.written(&new, &accounts(&[]), at(9000));
+        assert_eq!(schedule.next(), (at(15_000), Due::Retry));
+        assert_eq!(schedule.due_retries(at(15_000)), old);
+    }
+
+    #[test]
+    fn of_an_expiry_and_a_retry_at_once_the_one_that_is_over_all_files_is_due() {
+        let mut schedule = at_rest();
+        let ubuntu = accounts(&["ubuntu"]);
+        schedule.written(&ubuntu, &ubuntu, at(0));
+        schedule.expires_in(Some(at(1000)), at(0));
+        assert_eq!(schedule.next(), (at(1000), Due::Write));
+    }
+
+    #[test]
     fn an_expiry_is_served_when_it_comes() {
-        let mut schedule = Schedule::new(MINUTE, at(0));
-        schedule.fetch_started(at(0));
-        done(&mut schedule, false, at(0));
-        schedule.written(false, Some(at(7000)), at(1000));
+        let mut schedule = at_rest();
+        schedule.expires_in(Some(at(7000)), at(1000));
         assert_eq!(schedule.next(), (at(8000), Due::Write));
     }
 

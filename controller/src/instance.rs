@@ -19,6 +19,9 @@ pub(crate) const CLUSTER_NAME_TAG: &str = "cluster_name";
 /// Tag: the place of the box in its cluster, from 0.
 pub(crate) const CLUSTER_ORDINAL_TAG: &str = "cluster_ordinal";
 
+/// Tag: the account that is logged in to where none is named, so that nobody needs the role's file to log in.
+pub(crate) const ADMIN_TAG: &str = "fleetkey:admin";
+
 /// The states of an instance.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -57,6 +57,20 @@ impl Printer {
         Self { verbosity, output, color: !forbidden && io::stderr().is_terminal() }
     }
 
+    /// The form of the data on stdout that was asked for.
+    pub(crate) fn output(self) -> Output {
+        self.output
+    }
+
+    /// Prints a text to stdout, byte for byte; on a terminal without its control characters.
+    ///
+    /// # Errors
+    /// When stdout cannot be written. A reader that has gone away is not an error.
+    pub(crate) fn text(self, text: &str) -> io::Result<()> {
+        let shown = if io::stdout().is_terminal() { printable(text) } else { Cow::Borrowed(text) };
+        write_out(shown.as_bytes())
+    }
+
     /// Prints the outcome of a command to stdout, in the form asked for.
     ///
     /// # Errors
@@ -66,11 +80,7 @@ impl Printer {
             Output::Table => printable(&table.to_string()).into_owned(),
             Output::Json => serde_json::to_string_pretty(json)? + "\n",
         };
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            written => written,
-        }
+        write_out(text.as_bytes())
     }
 
     /// Whether progress can be drawn: somebody looks at stderr, and wants to be told.
@@ -116,6 +126,14 @@ impl Printer {
     fn line(self, kind: &Kind, text: &str) {
         // Nobody can be told that stderr is closed.
         let _ = writeln!(io::stderr().lock(), "{}", render(kind, text, self.color));
+    }
+}
+
+fn write_out(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }
 

@@ -8,6 +8,7 @@
 //! 3. `ssh_pubkey:` objects, which CGCloud's agents need to hand the key out.
 //! 4. The region's EC2 key pairs and the IAM users' keys.
 //! 5. `people/` objects. Last of the removals, since they say whose key it was: the same command finds the rest again.
+//!    Those of an IAM user whose keys could not be listed or deleted stay for that, barred all the while.
 //! 6. A hint once more, for CGCloud's agents, which do not know of revocations.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,8 @@ pub(crate) struct Facts {
     pub(crate) pairs: Vec<KeyPair>,
     /// The keys of the IAM users whom the rest led to: see [`holders`].
     pub(crate) iam: Vec<IamKey>,
+    /// Those of them whose keys could not be listed.
+    pub(crate) unseen: BTreeSet<PersonName>,
 }
 
 /// Who revokes, when and why.
@@ -65,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// Files that hold other keys too: they stay, and the key in them is barred all the same.
     pub(crate) kept: Vec<String>,
+    /// What stays for now, because it alone says that an IAM user may hold the key, who could not be asked.
+    pub(crate) waiting: Vec<String>,
 }
 
 impl Plan {
@@ -139,6 +144,12 @@ pub(crate) fn plan(target: &Target, facts: &Facts, reason: &Reason) -> Plan {
     }
     for pair in pairs {
         let person = pair.name.parse().ok();
+        if let Some(holder) = person.as_ref().filter(|name| facts.unseen.contains(*name))
+            && !facts.people.iter().any(|file| file.person == *holder)
+        {
+            plan.waiting.push(format!("key pair {}", pair.name));
+            continue;
+        }
         plan.steps.push(Step { work: Work::DeletePair { pair: pair.clone() }, person, fingerprint: pair.sha256() });
     }
     for key in &facts.iam {
@@ -151,7 +162,11 @@ pub(crate) fn plan(target: &Target, facts: &Facts, reason: &Reason) -> Plan {
     }
     for file in &facts.people {
         let own = matches!(target, Target::Person(person) if file.person == *person);
-        remove_file(&mut plan, &file.path, &file.keys, Some(&file.person), own);
+        if facts.unseen.contains(&file.person) && (own || file.keys.iter().any(|key| plan.keys.contains_key(key))) {
+            plan.waiting.push(file.path.clone());
+        } else {
+            remove_file(&mut plan, &file.path, &file.keys, Some(&file.person), own);
+        }
     }
     if plan.removes() {
         plan.steps.push(Step::new(Work::Hint));

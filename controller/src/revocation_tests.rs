@@ -48,6 +48,7 @@ fn facts() -> Facts {
         named: vec![named(ALICE), named(OTHER)],
         pairs: vec![pair("alice", ALICE), pair("not a person", ALICE), pair("carol", OTHER)],
         iam: vec![iam("alice", ALICE), IamKey { key: Some(alice), ..iam("bob", OTHER) }, iam("carol", OTHER)],
+        ..Facts::default()
     }
 }
 
@@ -154,4 +155,21 @@ fn an_ec2_fingerprint_is_resolved_by_its_pair_or_its_object_and_a_sha1_by_its_pa
         assert_eq!(resolve(&fingerprint, &facts), Some(alice.fingerprint()));
         assert_eq!(resolve(&fingerprint, &Facts::default()), None);
     }
+}
+
+#[test]
+fn what_says_whose_key_it_is_stays_while_that_persons_iam_user_cannot_be_asked() {
+    let alice = key(ALICE).fingerprint();
+    let unseen = BTreeSet::from([name("alice")]);
+    let file = person_key(&name("alice"), alice);
+    for target in [Target::Key(alice), Target::Person(name("alice"))] {
+        let plan = planned(&target, &Facts { iam: Vec::new(), unseen: unseen.clone(), ..facts() });
+        assert_eq!(plan.waiting, std::slice::from_ref(&file));
+        let actions = actions(&plan);
+        assert!(!actions.contains(&format!("remove {file}")), "{actions:?}");
+        assert!(actions.contains(&"remove key pair alice".to_owned()), "{actions:?}");
+        assert!(actions.contains(&format!("bar {}", revoked_key(alice))), "{actions:?}");
+    }
+    let pairs_alone = Facts { people: Vec::new(), iam: Vec::new(), unseen, ..facts() };
+    assert_eq!(planned(&Target::Key(alice), &pairs_alone).waiting, ["key pair alice"]);
 }

@@ -55,21 +55,27 @@ pub(crate) fn name(namespace: &Namespace, role: &str) -> Result<AbsoluteName, Re
 }
 
 /// The order in which ordinals count: by launch, then private address, then id. CGCloud's order.
-pub(crate) fn sort(boxes: &mut [Instance]) {
-    boxes.sort_by(|one, other| key(one).cmp(&key(other)));
-}
-
 fn key(instance: &Instance) -> impl Ord + '_ {
     let address = instance.private_address.as_deref().and_then(|text| text.parse::<std::net::Ipv4Addr>().ok());
     (instance.launched, address, instance.id.as_str())
 }
 
-/// The boxes of a role with their ordinals, oldest first: those that are there, of the cluster if one is named.
+/// The boxes with their ordinals: those that are there, of the cluster if one is named; by name, and oldest first.
+///
+/// Ordinals count the boxes of one name.
 pub(crate) fn numbered(mut boxes: Vec<Instance>, cluster: Option<&str>) -> Vec<(usize, Instance)> {
     boxes.retain(|found| State::LIVE.contains(&found.state));
     boxes.retain(|found| cluster.is_none_or(|cluster| found.cluster.as_deref() == Some(cluster)));
-    sort(&mut boxes);
-    boxes.into_iter().enumerate().collect()
+    boxes.sort_by(|one, other| (&one.name, key(one)).cmp(&(&other.name, key(other))));
+    let mut numbered: Vec<(usize, Instance)> = Vec::with_capacity(boxes.len());
+    for found in boxes {
+        let ordinal = match numbered.last() {
+            Some((ordinal, last)) if last.name == found.name => ordinal + 1,
+            _ => 0,
+        };
+        numbered.push((ordinal, found));
+    }
+    numbered
 }
 
 /// The one box that is meant, of all boxes of the role `name`, in whatever state.

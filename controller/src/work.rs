@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use fleetkey_common::bucket::revoked_key;
+use fleetkey_common::bucket::{PEOPLE, revoked_key};
 use fleetkey_common::names::PersonName;
 use fleetkey_common::public_key::Fingerprint;
 use serde::Serialize;
@@ -171,6 +171,10 @@ pub(crate) async fn carry_out(
             report.rows.push(step.row(Outcome::NotTried));
             continue;
         }
+        if must_wait(&step, &report.failures) {
+            report.rows.push(step.row(Outcome::NotTried));
+            continue;
+        }
         match step.work.perform(session).await {
             Ok(done) => {
                 report.rows.push(step.row(if done == Done::Already { Outcome::Already } else { Outcome::Done }));
@@ -185,6 +189,17 @@ pub(crate) async fn carry_out(
         }
     }
     report
+}
+
+/// Whether a step would take away what says whose a key is, while that person's IAM user still has it: the same command
+/// could not find it again.
+fn must_wait(step: &Step, failures: &[(Step, CallError)]) -> bool {
+    let Work::Remove { path } = &step.work else { return false };
+    path.starts_with(PEOPLE)
+        && failures.iter().any(|(failed, _)| {
+            let same_key = failed.fingerprint == step.fingerprint || step.fingerprint.is_none();
+            matches!(&failed.work, Work::DeleteIamKey { user, .. } if step.person.as_ref() == Some(user)) && same_key
+        })
 }
 
 /// The rows as a table.

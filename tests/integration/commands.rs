@@ -1,5 +1,7 @@
 //! What can be asked of the agent: reload, `sync`, `status`, `explain`, and their answers.
 
+use std::process::{Command, Stdio};
+
 use anyhow::Result;
 use fleetkey_tests::agent::AgentConfig;
 use fleetkey_tests::keys::TestKey;
@@ -189,5 +191,44 @@ fn explain_tells_of_a_key_that_sshd_lets_in_by_somebody_elses_line() -> Result<(
     let answer = explain(&sandbox, "ubuntu", &theirs)?;
     assert!(answer.stdout.contains("BUT it stands in the key file"), "{answer:?}");
     assert_eq!(answer.code, Some(0));
+    Ok(())
+}
+
+/// A pipe whose reader has gone, as `head` goes.
+fn nobody_reads() -> Result<Stdio> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    Ok(writer.into())
+}
+
+#[test]
+fn no_program_panics_when_nobody_reads_what_it_prints() -> Result<()> {
+    let sandbox = machine(&["ubuntu"])?;
+    put_person(&sandbox, "alice", &[&TestKey::new("alice")?])?;
+    let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice"]))?;
+    // Each with its exit code when all is well.
+    let calls: [(&[&str], i32); 7] = [
+        (&["--help"], 0),
+        (&["run", "--help"], 0),
+        (&["check-config"], 0),
+        (&["status"], 0),
+        (&["status", "--json"], 0),
+        (&["explain", "ubuntu"], 0),
+        (&["authorized-keys", "ubuntu"], 0),
+    ];
+    for (arguments, code) in calls {
+        let output = sandbox.command(AGENT).args(arguments).stdout(nobody_reads()?).output()?;
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(code), &b""[..]), "{arguments:?}");
+    }
+    // Nor when nobody hears what is wrong.
+    for (arguments, code) in [(&["run"][..], 1), (&["sync", "--log", "json"], 1), (&["nonsense"], 2)] {
+        let status = sandbox.command(AGENT).args(arguments).stderr(nobody_reads()?).status()?;
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
+    for arguments in [["--help"], ["--version"]] {
+        let mut fleetkey = Command::new(fleetkey_tests::program("fleetkey"));
+        let output = fleetkey.args(arguments).stdout(nobody_reads()?).output()?;
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{arguments:?}");
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::moto::Moto;
 use fleetkey_tests::proxy::{Proxy, count};
 use fleetkey_tests::tls::TestCa;
+use nix::sys::signal::Signal;
 
 use super::fixture::{Fixture, faults, push};
 
@@ -46,5 +47,25 @@ async fn t10_a_server_of_another_authority_is_told_nothing_and_lets_nobody_in() 
     assert!(faults(&agent.status_json()?).iter().all(|line| refused(line)));
     assert_eq!(fixture.proxy.take_calls(), [], "not a request is sent to it");
     assert!(!fixture.lets_in(&fixture.alice));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reload_goes_by_the_authorities_that_stand_in_the_bundle_now() -> Result<()> {
+    let (ca, other) = (TestCa::new()?, TestCa::new()?);
+    let fixture = behind(&ca).await?;
+    let config = fixture.config().set("poll_interval", "1h");
+    let mut agent = Agent::start(&fixture.sandbox, &config.clone().ca_bundle(&ca.ca_bundle())?)?;
+    fixture.wait_let_in(&fixture.alice)?;
+    fixture.wait_well()?;
+    // Also a connection that stands since before is not good any more.
+    config.clone().ca_bundle(&other.ca_bundle())?.write(&fixture.sandbox)?;
+    agent.signal(Signal::SIGHUP)?;
+    fixture.wait_status("the server is refused", |status| {
+        !faults(status).is_empty() && push(status).contains("invalid peer certificate")
+    })?;
+    config.ca_bundle(&ca.ca_bundle())?.write(&fixture.sandbox)?;
+    agent.signal(Signal::SIGHUP)?;
+    fixture.wait_well()?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
-use fleetkey_common::aws::{self, AgentAccess, AgentCredentials, error_text};
+use fleetkey_common::aws::{self, AgentAccess, AgentCredentials, Connections, error_text};
 use fleetkey_common::bucket;
 use fleetkey_common::error_text::one_line;
 use fleetkey_common::registry::Registry;
@@ -46,7 +46,7 @@ pub struct Cloud {
 
 /// Finds out which instance this is and makes its clients. Asks the metadata service, and of AWS one thing alone, which
 /// may fail: where the bucket is.
-pub async fn connect(settings: &Settings) -> Result<Cloud, Fault> {
+pub async fn connect(settings: &Settings, connections: &Connections) -> Result<Cloud, Fault> {
     let fault = |text: String| Fault(text.into());
     let identity = identify(&settings.instance, &settings.aws, Path::new("/"));
     let identity = identity.await.map_err(|error| fault(one_line(&error)))?;
@@ -61,7 +61,7 @@ pub async fn connect(settings: &Settings) -> Result<Cloud, Fault> {
             CredentialsSource::File(path) => AgentCredentials::File(path.clone()),
         },
     };
-    let config = aws::for_agent(&access).await.map_err(|error| fault(one_line(&error)))?;
+    let config = aws::for_agent(&access, connections).await.map_err(|error| fault(one_line(&error)))?;
     let bucket = settings.aws.bucket.clone().unwrap_or_else(|| bucket::default_bucket(&identity.account_id));
     let found = aws::s3_of_bucket(&config, &bucket).await;
     Ok(Cloud { identity, bucket, bucket_found: found.is_some(), s3: found.unwrap_or_else(|| aws::s3(&config)), config })

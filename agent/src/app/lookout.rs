@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fleetkey_common::aws::Connections;
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::registry::KeyCache;
 use futures_util::FutureExt as _;
@@ -40,6 +41,8 @@ pub(super) struct Looked {
 /// The way to the source.
 pub(super) struct Lookout {
     settings: Arc<Settings>,
+    /// They outlive what they were made for: a reload that changes none of it makes none of them anew.
+    connections: Connections,
     source: Option<Arc<dyn Source>>,
     instance_id: Option<String>,
     under_way: Option<BoxFuture<'static, Looked>>,
@@ -56,6 +59,7 @@ impl Lookout {
     /// A way that is yet to be made. `pushes` is told of every hint.
     pub(super) fn new(settings: Arc<Settings>, pushes: Arc<Notify>) -> Self {
         let mut lookout = Self {
+            connections: Connections::default(),
             source: source_of(&settings, None),
             instance_id: settings.instance.id.clone(),
             under_way: None,
@@ -79,13 +83,13 @@ impl Lookout {
         let wants_cloud =
             self.settings.push.is_some() || self.settings.metrics.is_some() || self.settings.report.status_object;
         if by_directory && wants_cloud {
-            let settings = Arc::clone(&self.settings);
+            let (settings, connections) = (Arc::clone(&self.settings), self.connections.clone());
             let serve = self.serving();
             let cancel = self.cancel.clone();
             self.tasks.spawn(async move {
                 let cloud = tokio::select! {
                     () = cancel.cancelled() => return None,
-                    cloud = connect_at_last(&settings) => cloud,
+                    cloud = connect_at_last(&settings, &connections) => cloud,
                 };
                 serve(cloud).await
             });
@@ -103,11 +107,11 @@ impl Lookout {
     /// Starts a look; one that is under way is given up.
     pub(super) fn start(&mut self, specs: BTreeSet<KeySpec>, cache: KeyCache) {
         let (settings, source) = (Arc::clone(&self.settings), self.source.clone());
-        let known_as = self.instance_id.clone();
+        let (known_as, connections) = (self.instance_id.clone(), self.connections.clone());
         let look = async move {
             let (source, connected) = match source {
                 Some(source) => (source, None),
-                None => match connect_as(&settings, known_as.as_deref()).await {
+                None => match connect_as(&settings, &connections, known_as.as_deref()).await {
                     Ok(cloud) => match source_of(&settings, Some(&cloud)) {
                         Some(source) => (source, Some(cloud)),
                         None => return unreachable_source(Fault("this source cannot be asked".into())),
@@ -237,17 +241,17 @@ fn unreachable_source(fault: Fault) -> Looked {
 }
 
 /// The way to AWS, if it is still the way of the instance that this was known as.
-async fn connect_as(settings: &Settings, known_as: Option<&str>) -> Result<Cloud, Fault> {
-    let cloud = connect(settings).await?;
+async fn connect_as(settings: &Settings, connections: &Connections, known_as: Option<&str>) -> Result<Cloud, Fault> {
+    let cloud = connect(settings, connections).await?;
     let still = cloud.identity.still_is(known_as);
     still.map_err(|error| Fault(fleetkey_common::error_text::one_line(&error).into()))?;
     Ok(cloud)
 }
 
 /// Tries until AWS is reached.
-async fn connect_at_last(settings: &Settings) -> Cloud {
+async fn connect_at_last(settings: &Settings, connections: &Connections) -> Cloud {
     loop {
-        match connect(settings).await {
+        match connect(settings, connections).await {
             Ok(cloud) => return cloud,
             Err(fault) => tracing::warn!(action = "fault", "AWS is not reached: {fault}; trying again in a minute"),
         }

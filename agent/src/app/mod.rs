@@ -21,7 +21,7 @@ use crate::clock::since_boot;
 use crate::config::settings::{Settings, SourceSettings};
 use crate::config::{self, Flags};
 use crate::drift::{Drift, Hints};
-use crate::engine::Engine;
+use crate::engine::{Engine, Scope};
 use crate::instance::HostIdentity;
 use crate::report::{Status, Surroundings};
 use crate::schedule::{Due, FetchOutcome, Schedule};
@@ -173,7 +173,7 @@ impl Agent {
     /// Before anything is asked of anybody: what was good when the agent last ran is good now.
     async fn serve_last_good(&mut self) {
         if self.engine.last_good_serves() {
-            self.pass().await;
+            self.pass(Scope::All).await;
         } else {
             tracing::warn!(
                 action = "last-good-too-old",
@@ -210,9 +210,13 @@ impl Agent {
             Event::DriftDue => {
                 self.drift_at = None;
                 self.last_drift_pass = Some(Instant::now());
-                self.pass().await;
+                self.pass(Scope::All).await;
             }
-            Event::Due(Due::Write) => self.pass().await,
+            Event::Due(Due::Write) => self.pass(Scope::All).await,
+            Event::Due(Due::Retry) => {
+                let due = self.schedule.due_retries(since_boot());
+                self.pass(Scope::Only(due)).await;
+            }
             Event::Due(Due::Fetch) => {
                 self.schedule.fetch_started(since_boot());
                 self.lookout.start(self.engine.specs(), self.engine.cache());
@@ -221,7 +225,7 @@ impl Agent {
             Event::Answered(candidates, known) => {
                 self.question = None;
                 if self.engine.learn(&candidates, known, since_boot()) {
-                    self.pass().await;
+                    self.pass(Scope::All).await;
                 }
             }
         }
@@ -281,14 +285,18 @@ impl Agent {
             // An answer that is under way may be from before the change.
             self.question = None;
         }
-        self.pass().await;
+        self.pass(Scope::All).await;
     }
 
     /// One pass over the key files, and what follows from it.
-    async fn pass(&mut self) {
-        let pass = self.engine.pass().await;
-        self.expires_at = pass.expires_at;
-        self.schedule.written(pass.failed, self.expires_in(), since_boot());
+    async fn pass(&mut self, scope: Scope) {
+        let pass = self.engine.pass(scope).await;
+        self.schedule.written(&pass.tried, &pass.failed, since_boot());
+        // A key that expired meanwhile is to go everywhere: a pass over some files does not make that undue.
+        if pass.scope == Scope::All {
+            self.expires_at = pass.expires_at;
+        }
+        self.schedule.expires_in(self.expires_in(), since_boot());
         self.drift.watch(&self.settings, pass.homes);
         self.ask_about_other_lines();
         self.tell();
@@ -332,7 +340,7 @@ impl Agent {
                 self.question = None;
                 self.schedule = Schedule::new(self.settings.poll_interval, since_boot());
                 tracing::info!(action = "reload", "the configuration was read again");
-                self.pass().await;
+                self.pass(Scope::All).await;
             }
             Err(error) => {
                 let text = fleetkey_common::error_text::one_line(&error);

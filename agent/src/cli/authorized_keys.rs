@@ -1,7 +1,6 @@
 //! `authorized-keys`: the keys of an account, for sshd's AuthorizedKeysCommand. From this box's disk alone, never the
 //! network, and without reading the whole state.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -9,6 +8,7 @@ use clap::Args;
 use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::Fingerprint;
 
+use super::output::{data, note};
 use crate::config::settings::PathSettings;
 use crate::instance::HostIdentity;
 use crate::store::Store;
@@ -33,12 +33,12 @@ impl AuthorizedKeys {
         let host = HostIdentity::read(Path::new("/"), None);
         let found = Store::new(&paths).look_up(&self.user, self.fingerprint, &host)?;
         if found.stale {
-            eprintln!(
+            note(
                 "the source was not reached for longer than max_stale, so only keys for emergencies are let in; \
-                 is the agent running?"
+                 is the agent running?",
             );
         }
-        std::io::stdout().write_all(&found.lines)?;
+        data(&found.lines)?;
         Ok(ExitCode::SUCCESS)
     }
 }

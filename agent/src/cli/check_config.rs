@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Configured;
+use super::output::{data, note};
 use crate::config::describe;
 use crate::write::look_up;
 
@@ -18,10 +19,10 @@ impl CheckConfig {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         self.configured.log.start(None);
         let loaded = self.configured.load()?;
-        print!("{}", describe(&loaded.settings));
+        data(describe(&loaded.settings))?;
         let unknown = loaded.unknown_accounts(|account| look_up(account).is_ok());
         for problem in &unknown {
-            eprintln!("{problem}");
+            note(&problem.to_string());
         }
         Ok(if unknown.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -14,6 +14,7 @@ use fleetkey_common::names::AccountName;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use jiff::Timestamp;
 
+use super::output::data;
 use super::sync::{Once, open};
 use super::{Configured, block_on, require_root};
 use crate::clock::since_boot;
@@ -45,9 +46,8 @@ impl Explain {
         let key = self.key.map(|path| read_key(&path)).transpose()?;
         let fingerprint = key.as_ref().map(PublicKey::fingerprint).or(self.fingerprint);
         let answer = block_on(Answer::find(settings, self.account, key, fingerprint))?;
-        for line in &answer.lines {
-            println!("{line}");
-        }
+        let lines = answer.lines.iter().map(|line| format!("{line}\n"));
+        data(lines.collect::<String>())?;
         Ok(if answer.let_in { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -90,7 +90,9 @@ impl Answer {
         let findings = once.look().await;
         once.engine.take(&findings, since_boot());
         for (part, fault) in once.engine.faults() {
-            answer.say(format!("fault: {part}: {fault}; what was known before stands"));
+            let too_old = once.engine.too_old().contains(part);
+            let stands = if too_old { "is too old to let anybody in" } else { "stands" };
+            answer.say(format!("fault: {part}: {fault}; what was known before {stands}"));
         }
         for notice in once.engine.notices() {
             answer.say(format!("note: {notice}"));

@@ -2,8 +2,6 @@
 //!
 //! Data goes to stdout, notes and errors to stderr. Exit codes: 0 done, 1 failed or no, 2 usage.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
-
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -24,6 +22,7 @@ use crate::write::{HELPER_ARGUMENT, helper_main};
 mod authorized_keys;
 mod check_config;
 mod explain;
+mod output;
 mod run;
 mod status;
 mod sync;
@@ -133,8 +132,13 @@ impl Log {
                 let journal = journal.with_field_prefix(Some("FLEETKEY".to_owned()));
                 journal.with_syslog_identifier("fleetkey-agent".to_owned()).boxed()
             }
-            (None, LogForm::Json) => fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed(),
+            // That stderr is closed can be told nobody: it would be told on stderr.
+            (None, LogForm::Json) => {
+                let layer = fmt::layer().json().flatten_event(true).log_internal_errors(false);
+                layer.with_writer(std::io::stderr).boxed()
+            }
             (None, _) => fmt::layer()
+                .log_internal_errors(false)
                 .with_writer(std::io::stderr)
                 .with_target(false)
                 .with_ansi(std::io::stderr().is_terminal())
@@ -159,7 +163,7 @@ pub fn main() -> ExitCode {
     };
     match parsed {
         Ok(command) => execute(command).unwrap_or_else(|error| {
-            eprintln!("fleetkey-agent: {}", one_line(error.as_ref()));
+            output::note(&format!("fleetkey-agent: {}", one_line(error.as_ref())));
             ExitCode::FAILURE
         }),
         Err(error) => refuse(&arguments, &error),
@@ -170,11 +174,13 @@ pub fn main() -> ExitCode {
 fn refuse(arguments: &[OsString], error: &clap::Error) -> ExitCode {
     let for_sshd = arguments.get(1).is_some_and(|command| command == authorized_keys::NAME);
     if for_sshd || error.use_stderr() {
-        eprint!("{error}");
+        output::note(error.to_string().trim_end());
         return ExitCode::from(USAGE);
     }
-    print!("{error}");
-    ExitCode::SUCCESS
+    match output::data(error.to_string()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 fn execute(command: Command) -> anyhow::Result<ExitCode> {

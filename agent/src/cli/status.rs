@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
 
+use super::output::{data, note};
 use crate::config::settings::PathSettings;
-use crate::lock::{self, LockError};
+use crate::lock;
 use crate::report::Status;
 use crate::store::Store;
 
@@ -27,7 +28,7 @@ impl StatusCommand {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         super::require_root("status")?;
         let runtime = self.runtime_folder;
-        let running = runtime.exists() && matches!(lock::take(&runtime), Err(LockError::Held));
+        let running = lock::is_held(&runtime);
         let paths = PathSettings { runtime, state: PathBuf::new(), system_keys: PathBuf::new() };
         let bytes = match Store::new(&paths).load_status() {
             Ok(bytes) => bytes,
@@ -40,12 +41,12 @@ impl StatusCommand {
         };
         let status: Status = serde_json::from_slice(&bytes).context("the status file is damaged")?;
         if self.json {
-            println!("{}", String::from_utf8_lossy(&bytes).trim_end());
+            data(format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
         } else {
-            print!("{}", status.to_text(Timestamp::now()));
+            data(status.to_text(Timestamp::now()))?;
         }
         if !running {
-            eprintln!("the agent is NOT running; this is how it stood when it ended");
+            note("the agent is NOT running; this is how it stood when it ended");
         }
         Ok(if running && status.in_step() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use fleetkey_common::aws::Connections;
 use similar::TextDiff;
 use tracing_subscriber::filter::LevelFilter;
 
+use super::output::{data, note};
 use super::{Configured, block_on, helper, require_root};
 use crate::app::{connect, source_of};
 use crate::clock::since_boot;
 use crate::config::settings::{Settings, SourceSettings};
-use crate::engine::{Engine, Preview};
+use crate::engine::{Engine, Preview, Scope};
 use crate::instance::HostIdentity;
 use crate::lock;
 use crate::source::{Findings, Source};
@@ -57,7 +59,7 @@ pub(super) async fn open(settings: &Arc<Settings>) -> Once {
     let mut engine = engine.await;
     let cloud = match settings.source {
         SourceSettings::Directory { .. } => None,
-        SourceSettings::Iam { .. } => Some(connect(settings).await),
+        SourceSettings::Iam { .. } => Some(connect(settings, &Connections::default()).await),
     };
     let source = match cloud {
         Some(Err(fault)) => Err(Findings::unreachable(fault)),
@@ -98,23 +100,20 @@ async fn sync(settings: Arc<Settings>) -> anyhow::Result<ExitCode> {
     let mut failed = loop {
         let findings = once.look().await;
         let look = once.engine.take(&findings, since_boot());
-        let pass = once.engine.pass().await;
-        let Some(confirm_at) = look.confirm_at else { break look.failed || pass.failed };
+        let pass = once.engine.pass(Scope::All).await;
+        let Some(confirm_at) = look.confirm_at else { break look.failed || !pass.failed.is_empty() };
         // A cut that must be seen twice: the second look is this call's business too.
         let wait = confirm_at.saturating_sub(since_boot());
-        eprintln!("looking again in {} s, to confirm a large cut", wait.as_secs() + 1);
+        note(&format!("looking again in {} s, to confirm a large cut", wait.as_secs() + 1));
         tokio::time::sleep(wait + Duration::from_millis(100)).await;
     };
     if once.learn().await {
-        failed |= once.engine.pass().await.failed;
+        failed |= !once.engine.pass(Scope::All).await.failed.is_empty();
     }
     let counters = once.engine.counters();
     let accounts = once.engine.accounts().len();
-    eprintln!(
-        "{accounts} accounts, {} key files changed{}",
-        counters.writes,
-        if failed { "; NOT all in step" } else { "" }
-    );
+    let not_all = if failed { "; NOT all in step" } else { "" };
+    note(&format!("{accounts} accounts, {} key files changed{not_all}", counters.writes));
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -132,11 +131,11 @@ async fn dry_run(settings: Arc<Settings>) -> anyhow::Result<ExitCode> {
                 let (old, new) = (String::from_utf8_lossy(&old), String::from_utf8_lossy(&new));
                 let diff = TextDiff::from_lines(&old, &new);
                 let path = path.display().to_string();
-                print!("{}", diff.unified_diff().header(&path, &format!("{path} (in step)")));
+                data(diff.unified_diff().header(&path, &format!("{path} (in step)")).to_string())?;
             }
             Err(error) => {
                 failed = true;
-                eprintln!("{account}: {}", fleetkey_common::error_text::one_line(&error));
+                note(&format!("{account}: {}", fleetkey_common::error_text::one_line(&error)));
             }
         }
     }

@@ -55,6 +55,23 @@ impl Engine {
         if changed {
             self.saved = None;
         }
+        self.note_too_old();
+    }
+
+    /// Finds out what let people in as last known and does so no more, and says so once.
+    fn note_too_old(&mut self) {
+        let (now, max_stale) = (Moment::now(), self.settings.guard.max_stale);
+        let expired = |part: &Part| self.state.failing.get(part).is_some_and(|since| since.age(&now) > max_stale);
+        // What is barred is barred without end.
+        let parts = self.faults.keys().filter(|part| **part != Part::Revocations && expired(part));
+        let too_old: BTreeSet<_> = parts.cloned().collect();
+        for part in too_old.difference(&self.too_old) {
+            tracing::warn!(
+                action = "too-old", part = %part,
+                "{part} could not be looked up for longer than max_stale: what was known of it lets nobody in any more"
+            );
+        }
+        self.too_old = too_old;
     }
 }
 

@@ -14,11 +14,10 @@ use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::restrictions::time_zone_of_the_box;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::task::JoinError;
 use tokio::time::{Instant, timeout_at};
 
 use super::Engine;
-use super::job::{Cleaning, Done, Failure, Job, Outcome, Preview, Settled, Task, Worked, same_file};
+use super::job::{Cleaning, Job, Preview, Settled, Task, same_file};
 use crate::config::settings::Mode;
 use crate::render;
 use crate::write::{Folders, WriteError};
@@ -38,7 +37,7 @@ const AT_ONCE: usize = 8;
 const MOST_STUCK: usize = 48;
 
 /// What the status says of an account while [`Engine::is_unasked`] holds.
-const UNASKED: &str = "left as it is until the source says who may log in";
+pub(super) const UNASKED: &str = "left as it is until the source says who may log in";
 
 /// The file of one account, as the last pass left it.
 #[derive(Debug, Clone, Default)]
@@ -52,44 +51,64 @@ pub struct FileStatus {
     /// When it was last changed by the agent.
     pub changed_at: Option<Timestamp>,
     /// What was put there, and the file as it was then.
-    settled: Option<Settled>,
+    pub(super) settled: Option<Settled>,
     /// Its path, as last seen.
-    path: Option<PathBuf>,
+    pub(super) path: Option<PathBuf>,
     /// Whether it was last waited for in vain.
-    slow: bool,
+    pub(super) slow: bool,
+}
+
+/// Which accounts a pass is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one.
+    All,
+    /// These, whose files could not be written when they were last tried.
+    Only(BTreeSet<AccountName>),
 }
 
 /// What a pass came to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pass {
-    /// Whether any file could not be written.
-    pub failed: bool,
+    /// What it was about: all accounts, if something turned out that concerns all.
+    pub scope: Scope,
+    /// The accounts that were looked after.
+    pub tried: BTreeSet<AccountName>,
+    /// Those of them whose files could not be written.
+    pub failed: BTreeSet<AccountName>,
     /// The folders of each home that could be opened, to be watched.
     pub homes: Vec<(AccountName, Folders)>,
-    /// When the first of the keys that were let in expires.
+    /// When the first of the keys that are let in expires.
     pub expires_at: Option<Timestamp>,
 }
 
 /// What all jobs of a pass have in common.
-struct Round {
+pub(super) struct Round {
     now: Timestamp,
     time_zone: TimeZone,
     governed: Arc<BTreeSet<Fingerprint>>,
     taken: Arc<BTreeMap<PathBuf, AccountName>>,
     /// Whether the keys for emergencies changed since the last pass.
-    new_keys: bool,
+    pub(super) new_keys: bool,
 }
 
 impl Engine {
-    /// Brings every account's key file to what the key set says. A failure of one account is logged, kept for the
-    /// status, and leaves the others alone.
-    pub async fn pass(&mut self) -> Pass {
+    /// Brings the key files of these accounts to what the key set says. A failure of one account is logged, kept for
+    /// the status, and leaves the others alone.
+    pub async fn pass(&mut self, scope: Scope) -> Pass {
         let round = self.begin_round().await;
         self.note_managed();
         // Nobody who was taken out may come back with an older state.
         self.save().await;
 
-        let mut pass = Pass { expires_at: self.next_expiry(round.now), ..Pass::default() };
+        let mut pass = Pass {
+            // Keys for emergencies are every account's.
+            scope: if round.new_keys { Scope::All } else { scope },
+            tried: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            homes: Vec::new(),
+            expires_at: self.next_expiry(round.now),
+        };
         self.work(&round, &mut pass).await;
         self.note_hung(&mut pass);
         self.save().await;
@@ -129,7 +148,13 @@ impl Engine {
     /// Begins the tasks and takes their outcomes, for as long as that is worth waiting for.
     async fn work(&mut self, round: &Round, pass: &mut Pass) {
         let start = Instant::now();
-        let mut waiting = self.to_do();
+        pass.tried = self.accounts_of(&pass.scope);
+        // Threads that are back from an earlier pass: what they did was wanted then, so it is done again.
+        while let Some(joined) = self.jobs.try_join_next() {
+            let account = self.settle(joined, round, pass);
+            pass.tried.insert(account);
+        }
+        let mut waiting = self.to_do(&pass.tried);
         let mut begun = BTreeSet::new();
         loop {
             while begun.len() < AT_ONCE && self.busy.len() < MOST_STUCK {
@@ -148,22 +173,31 @@ impl Engine {
             let Ok(Some(joined)) = timeout_at(deadline, self.jobs.join_next()).await else { break };
             let account = self.settle(joined, round, pass);
             if !begun.remove(&account) {
-                // It was begun by an earlier pass, for what was wanted then.
+                pass.tried.insert(account.clone());
                 waiting.push_back(account);
             }
         }
         while let Some(joined) = self.jobs.try_join_next() {
             let account = self.settle(joined, round, pass);
-            pass.failed |= !begun.remove(&account);
+            if !begun.remove(&account) {
+                pass.tried.insert(account.clone());
+                pass.failed.insert(account);
+            }
         }
-        pass.failed |= !waiting.is_empty();
+        pass.failed.extend(waiting);
     }
 
-    /// The accounts that no thread is at work on, those that kept the last pass waiting last.
-    fn to_do(&self) -> VecDeque<AccountName> {
+    fn accounts_of(&self, scope: &Scope) -> BTreeSet<AccountName> {
         let granted = self.settings.grants.iter().map(|grant| &grant.account);
-        let all: BTreeSet<_> = granted.chain(self.state.managed.keys()).collect();
-        let free = all.into_iter().filter(|account| !self.busy.contains(*account)).cloned();
+        match scope {
+            Scope::All => granted.chain(self.state.managed.keys()).cloned().collect(),
+            Scope::Only(accounts) => accounts.clone(),
+        }
+    }
+
+    /// Of these accounts, those that no thread is at work on; those that kept the last pass waiting come last.
+    fn to_do(&self, accounts: &BTreeSet<AccountName>) -> VecDeque<AccountName> {
+        let free = accounts.iter().filter(|account| !self.busy.contains(*account)).cloned();
         let (slow, quick): (Vec<_>, Vec<_>) = free.partition(|account| self.is_slow(account));
         quick.into_iter().chain(slow).collect()
     }
@@ -197,7 +231,7 @@ impl Engine {
     }
 
     /// Whether nobody ever said who may log in to the account: its file is not this agent's to empty then.
-    fn is_unasked(&self, account: &AccountName) -> bool {
+    pub(super) fn is_unasked(&self, account: &AccountName) -> bool {
         !self.state.key_set.accounts.contains_key(account)
     }
 
@@ -261,112 +295,5 @@ impl Engine {
             system_keys: self.settings.paths.system_keys.clone(),
             store: self.store.clone(),
         }
-    }
-
-    /// Takes the outcome of one task, and says whose it was.
-    fn settle(&mut self, joined: Result<Worked, JoinError>, round: &Round, pass: &mut Pass) -> AccountName {
-        let Worked { account, homes, outcome } = match joined {
-            Ok(worked) => worked,
-            // Nothing cancels a task, so it panicked.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        };
-        self.busy.remove(&account);
-        pass.homes.extend(homes.map(|folders| (account.clone(), folders)));
-        let granted = self.settings.grants.iter().any(|grant| grant.account == account);
-        match outcome {
-            // Its grant went while it was waited for: it is cleaned next.
-            Outcome::Kept(_) if !granted => {}
-            Outcome::Kept(Ok(done)) => self.take_kept(&account, done, round, pass),
-            Outcome::Kept(Err(failure)) => {
-                pass.failed = true;
-                self.counters.write_failures += 1;
-                self.files.entry(account.clone()).or_default().fail(&account, failure);
-            }
-            Outcome::Cleaned(Ok(())) => {
-                tracing::info!(
-                    action = "retire", %account,
-                    "{account} has no grant any more; the agent's keys are gone from it"
-                );
-                self.state.managed.remove(&account);
-                self.saved = None;
-            }
-            Outcome::Cleaned(Err(failure)) => {
-                pass.failed = true;
-                self.counters.write_failures += 1;
-                tracing::error!(action = "write-failed", %account, "{}", failure.text);
-            }
-        }
-        account
-    }
-
-    fn take_kept(&mut self, account: &AccountName, done: Done, round: &Round, pass: &mut Pass) {
-        // Both wrote it; from the next pass on one of them does.
-        let others = self.files.iter().filter(|(other, _)| *other != account);
-        pass.failed |= others.into_iter().any(|(_, file)| file.path.as_ref() == Some(&done.settled.path));
-        let unasked = self.is_unasked(account);
-
-        let file = self.files.entry(account.clone()).or_default();
-        file.slow = false;
-        let error = if unasked { None } else { file.error.take() };
-        if error.is_some_and(|error| error != UNASKED) {
-            tracing::info!(action = "write-failed-over", %account, "the key file of {account} is written again");
-        }
-        // The agent had left it so, and it was not so any more: somebody else's hand.
-        let as_before = file.settled.as_ref().is_some_and(|was| was.wants(&done.settled));
-        if done.changed && !round.new_keys && as_before {
-            self.counters.drift_repaired += 1;
-            tracing::warn!(
-                action = "drift-repaired", %account, "somebody changed the key file of {account}; it was put right"
-            );
-        }
-        for fingerprint in &done.taken {
-            tracing::info!(
-                action = "take-over", %account, %fingerprint,
-                "a line of {account} held {fingerprint}, which the grants govern; it was taken out"
-            );
-        }
-        for note in &done.notes {
-            tracing::info!(action = "note", %account, "key file of {account}: {note}");
-        }
-        if done.changed {
-            self.counters.writes += 1;
-            file.changed_at = Some(Timestamp::now());
-        }
-        file.keys = done.settled.lines.len();
-        if let Some(foreign) = done.foreign {
-            file.foreign = foreign;
-        }
-        file.path = Some(done.settled.path.clone());
-        file.settled = Some(done.settled);
-        // The leftovers of a job are gone; that of one which was overtaken by a new mode is the next one's.
-        let modes = self.state.managed.entry(account.clone()).or_default();
-        if modes.iter().any(|mode| !same_file(*mode, done.mode)) {
-            *modes = BTreeSet::from([done.mode]);
-            self.saved = None;
-        }
-    }
-
-    /// Tells of files whose file system gives no answer: their threads are left waiting, and no second one is sent.
-    fn note_hung(&mut self, pass: &mut Pass) {
-        for account in &self.busy {
-            pass.failed = true;
-            self.counters.write_failures += 1;
-            if self.settings.grants.iter().any(|grant| grant.account == *account) {
-                let text = format!("account {account}: the file system of its home gives no answer");
-                self.files.entry(account.clone()).or_default().fail(account, Failure { text, slow: true });
-            }
-        }
-    }
-}
-
-impl FileStatus {
-    fn fail(&mut self, account: &AccountName, failure: Failure) {
-        let Failure { text, slow } = failure;
-        if self.error.as_deref() != Some(&text) {
-            tracing::error!(action = "write-failed", %account, "{text}");
-        }
-        self.error = Some(text);
-        self.slow = slow;
-        self.settled = None;
     }
 }

@@ -34,9 +34,10 @@ mod changes;
 mod faults;
 mod files;
 mod job;
+mod outcomes;
 mod questions;
 
-pub use files::{FileStatus, Pass};
+pub use files::{FileStatus, Pass, Scope};
 pub use job::Preview;
 
 /// How many times within `max_stale` the time at which the source was last reached is put on disk, when nothing else
@@ -85,6 +86,8 @@ pub struct Engine {
     question_fault: Option<Fault>,
     held: BTreeMap<AccountName, Held>,
     faults: BTreeMap<Part, Fault>,
+    /// Those of them whose last known is too old to serve.
+    too_old: BTreeSet<Part>,
     notices: BTreeSet<Notice>,
     counters: Counters,
     /// Writes that are under way, also those that outlasted the pass that began them.
@@ -116,6 +119,7 @@ impl Engine {
             question_fault: None,
             held: BTreeMap::new(),
             faults: BTreeMap::new(),
+            too_old: BTreeSet::new(),
             notices: BTreeSet::new(),
             counters: Counters::default(),
             jobs: JoinSet::new(),
@@ -298,6 +302,11 @@ impl Engine {
     /// Parts of the source that failed at the last look.
     pub fn faults(&self) -> &BTreeMap<Part, Fault> {
         &self.faults
+    }
+
+    /// Of the parts that failed, those that failed for so long that they let nobody in any more.
+    pub fn too_old(&self) -> &BTreeSet<Part> {
+        &self.too_old
     }
 
     /// What a person should know of the last look.

@@ -76,11 +76,13 @@ fn faults_that_take_turns_do_not_make_the_last_known_good_for_ever() {
     engine.take(&look(true, false), Duration::ZERO);
     engine.take(&Findings::unreachable(fault()), Duration::ZERO);
     assert_eq!(engine.key_set().fingerprints(&account()).len(), 1);
+    assert!(engine.too_old().is_empty(), "this look could not tell of it");
     engine.take(&look(false, true), Duration::ZERO);
     assert_eq!(engine.key_set().fingerprints(&account()).len(), 0);
+    assert_eq!(engine.too_old(), &BTreeSet::from([part]));
     engine.take(&look(false, false), Duration::ZERO);
     assert_eq!(engine.key_set().fingerprints(&account()).len(), 1);
-    assert!(engine.state.failing.is_empty());
+    assert!(engine.state.failing.is_empty() && engine.too_old().is_empty());
 }
 
 #[test]
@@ -175,4 +177,55 @@ fn an_expiry_is_told_by_the_moment_for_which_the_lines_were_made() {
     let before: Timestamp = "2029-12-31T23:59:59Z".parse().unwrap();
     assert_eq!(engine.next_expiry(before), Some(expires));
     assert_eq!(engine.next_expiry(expires), None);
+}
+
+#[tokio::test]
+async fn r9_a_pass_over_some_accounts_leaves_the_others_alone() {
+    let folder = TempDir::new().unwrap();
+    let mut settings = Arc::unwrap_or_clone(settings(&folder, &["@@dev"], &[]));
+    let [first, second] = ["no-such-account-1", "no-such-account-2"].map(|name| name.parse::<AccountName>().unwrap());
+    settings.grants = [&first, &second]
+        .map(|account| Grant { account: account.clone(), keys: vec!["@@dev".parse().unwrap()], mode: Mode::Shared })
+        .to_vec();
+    let mut engine = engine(&Arc::new(settings));
+    engine.take(&look(false, false), Duration::ZERO);
+    let only = BTreeSet::from([first.clone()]);
+    let pass = engine.pass(Scope::Only(only.clone())).await;
+    assert_eq!((&pass.tried, &pass.failed), (&only, &only));
+    assert!(engine.files().contains_key(&first) && !engine.files().contains_key(&second));
+    let both = BTreeSet::from([first, second]);
+    let pass = engine.pass(Scope::All).await;
+    assert_eq!((&pass.tried, &pass.failed), (&both, &both));
+    let gone = BTreeSet::from(["gone".parse().unwrap()]);
+    let pass = engine.pass(Scope::Only(gone.clone())).await;
+    assert_eq!((&pass.tried, &pass.failed), (&gone, &BTreeSet::new()), "nothing is left to be tried of it");
+}
+
+#[test]
+fn the_headline_says_whether_the_last_known_serves_or_is_too_old() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder, &["@@dev"], &[]);
+    let mut engine = engine(&settings);
+    engine.take(&look(false, false), Duration::ZERO);
+    engine.take(&look(true, false), Duration::ZERO);
+    let headline = |engine: &Engine| {
+        let now = Some(Timestamp::now());
+        let surroundings = crate::report::Surroundings {
+            instance_id: None,
+            started_at: Timestamp::now(),
+            looked_at: now,
+            push: "off".to_owned(),
+            config_error: None,
+        };
+        crate::report::Status::new(engine, surroundings).headline()
+    };
+    assert!(headline(&engine).contains("; last known serves: group dev: no answer"), "{}", headline(&engine));
+    let since = engine.state.failing.get_mut(&Part::Group("dev".parse().unwrap())).unwrap();
+    age(since, settings.guard.max_stale + Duration::from_mins(1));
+    engine.take(&look(true, false), Duration::ZERO);
+    assert!(
+        headline(&engine).contains("; too long unknown to let anybody in: group dev: no answer"),
+        "{}",
+        headline(&engine)
+    );
 }

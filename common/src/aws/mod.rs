@@ -17,15 +17,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_http_client::tls::TlsContext;
-use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use thiserror::Error;
 
+mod connections;
 mod credentials_file;
 mod error_text;
 mod trust;
 
+pub use connections::Connections;
 pub use credentials_file::{CredentialsFile, CredentialsFileError};
 pub use error_text::{error_text, is_no_such_entity, is_no_such_key, is_throttled};
 pub use trust::TrustError;
@@ -104,15 +104,15 @@ pub enum AwsError {
     },
 }
 
-/// The configuration of all of the agent's clients; made once, so that they share connections.
+/// The configuration of all of the agent's clients, which share connections, also with those of an earlier call.
 ///
 /// Credentials are not fetched here but by the first call. A credentials file is looked at then, too.
-pub async fn for_agent(access: &AgentAccess) -> Result<SdkConfig, AwsError> {
+pub async fn for_agent(access: &AgentAccess, connections: &Connections) -> Result<SdkConfig, AwsError> {
     if std::env::var_os(PARTITION_VARIABLE).is_some() {
         return Err(AwsError::Environment(PARTITION_VARIABLE));
     }
     let plain_http = access.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
-    let http_client = http_client(trust::tls_context(access.ca_bundle.clone(), plain_http).await?);
+    let http_client = connections.trusting(access.ca_bundle.clone(), plain_http).await?;
     let credentials = match &access.credentials {
         AgentCredentials::Instance { metadata_url } => {
             SharedCredentialsProvider::new(instance_credentials(metadata_url, &http_client)?)
@@ -210,16 +210,6 @@ fn instance_credentials(url: &str, http_client: &SharedHttpClient) -> Result<Imd
     Ok(ImdsCredentialsProvider::builder().configure(&provider).imds_client(client).build())
 }
 
-/// One pool of connections for all clients that share timeouts. It goes through no proxy.
-fn http_client(context: TlsContext) -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .pool_max_idle_per_host(IDLE_CONNECTIONS)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc))
-        .tls_context(context)
-        .build_https()
-}
-
 fn timeouts(read: Duration, attempt: Duration, operation: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
@@ -290,7 +280,7 @@ mod tests {
             ca_bundle: None,
             credentials: AgentCredentials::Instance { metadata_url: "http://127.0.0.1:1".to_owned() },
         };
-        let config = for_agent(&access).await.unwrap();
+        let config = for_agent(&access, &Connections::default()).await.unwrap();
         assert!(config.service_config().is_none(), "no per-service endpoint is looked up in the environment");
         assert_eq!(config.endpoint_url(), Some("http://127.0.0.1:1"));
         assert_eq!(config.timeout_config().unwrap().read_timeout(), Some(READ_TIMEOUT));
@@ -308,7 +298,7 @@ mod tests {
             ca_bundle: None,
             credentials: AgentCredentials::Instance { metadata_url: "not a url".to_owned() },
         };
-        let error = for_agent(&access).await.unwrap_err();
+        let error = for_agent(&access, &Connections::default()).await.unwrap_err();
         assert!(error.to_string().contains("\"not a url\""), "{error}");
     }
 }

@@ -71,8 +71,12 @@ pub enum TrustError {
     NoSystemBundle,
 }
 
-/// What TLS goes by. With `plain_http`, that nothing is found on the system is no error: it is not needed.
-pub(super) async fn tls_context(bundle: Option<PathBuf>, plain_http: bool) -> Result<TlsContext, TrustError> {
+/// The certificates to trust: those of this file, or the system's. With `plain_http`, that nothing is found on the system
+/// is no error: it is not needed.
+pub(super) async fn certificates_of(
+    bundle: Option<PathBuf>,
+    plain_http: bool,
+) -> Result<Vec<CertificateDer<'static>>, TrustError> {
     let load = move || match bundle {
         Some(path) => certificates(&path, true),
         None => match system_certificates() {
@@ -80,13 +84,15 @@ pub(super) async fn tls_context(bundle: Option<PathBuf>, plain_http: bool) -> Re
             found => found,
         },
     };
-    let certificates = match tokio::task::spawn_blocking(load).await {
-        Ok(certificates) => certificates?,
-        Err(stopped) => return Err(TrustError::Read { path: PathBuf::new(), source: io::Error::other(stopped) }),
-    };
+    let loaded = tokio::task::spawn_blocking(load).await;
+    loaded.unwrap_or_else(|stopped| Err(TrustError::Read { path: PathBuf::new(), source: io::Error::other(stopped) }))
+}
+
+/// What TLS goes by: these certificates and no others.
+pub(super) fn tls_context(certificates: &[CertificateDer<'_>]) -> Result<TlsContext, TrustError> {
     let mut store = TrustStore::empty();
     if !certificates.is_empty() {
-        store.add_pem_certificate(to_pem(&certificates));
+        store.add_pem_certificate(to_pem(certificates));
     }
     // Building a context with a trust store and nothing else cannot fail; the default would trust native roots.
     TlsContext::builder()

@@ -5,18 +5,21 @@
 //! may log in.
 
 use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::Region;
+use aws_sdk_s3::config::{ProvideCredentials as _, Region, SharedCredentialsProvider};
 use aws_sdk_s3::operation::head_bucket::HeadBucketError;
+use aws_sdk_s3::operation::head_object::HeadObjectError;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use fleetkey_common::aws::is_no_such_key;
 
 use super::{CallError, failed};
 
-/// The largest object that is read, in bytes: no registered key is near it.
+/// The largest object that is read, in bytes: no registered key is near it, and no index of packages.
 const MAX_OBJECT: i64 = 64 * 1024;
 
 /// The region in which CreateBucket takes no location constraint.
@@ -32,6 +35,21 @@ pub(crate) struct Object {
     pub(crate) metadata: HashMap<String, String>,
 }
 
+/// On which condition an object is put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Only {
+    /// Whatever is there.
+    Always,
+    /// There is none.
+    IfNew,
+    /// It is still the one with this entity tag.
+    IfStill(String),
+}
+
+/// The codes by which S3 says that a condition did not hold, or that somebody else was writing just then.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>
+const CONDITION_FAILED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"];
+
 /// The bucket, there or yet to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
@@ -41,6 +59,7 @@ pub(crate) struct Bucket {
     /// The account that must own it; `None` for a bucket that was named by configuration.
     owner: Option<String>,
     exists: bool,
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 impl Bucket {
@@ -57,6 +76,7 @@ impl Bucket {
             region: region.to_owned(),
             owner: owner.clone(),
             exists,
+            credentials: config.credentials_provider(),
         };
         let here = bucket(region, true);
         let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
@@ -117,6 +137,11 @@ impl Bucket {
 
     /// An object's content, or `None` if there is none of that key.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Object>, CallError> {
+        Ok(self.get_tagged(key).await?.map(|(object, _)| object))
+    }
+
+    /// The same with its entity tag, which another content would not have.
+    pub(crate) async fn get_tagged(&self, key: &str) -> Result<Option<(Object, String)>, CallError> {
         if !self.exists {
             return Ok(None);
         }
@@ -128,11 +153,73 @@ impl Bucket {
             Err(error) => return Err(CallError::new(action, &error)),
         };
         let metadata = answer.metadata.unwrap_or_default();
+        let tag = answer.e_tag.unwrap_or_default();
         if answer.content_length.is_none_or(|length| length > MAX_OBJECT) {
-            return Ok(Some(Object { body: Vec::new(), metadata }));
+            return Ok(Some((Object { body: Vec::new(), metadata }, tag)));
         }
         let body = answer.body.collect().await.map_err(|error| CallError::answer(action, error.to_string()))?;
-        Ok(Some(Object { body: body.to_vec(), metadata }))
+        Ok(Some((Object { body: body.to_vec(), metadata }, tag)))
+    }
+
+    /// How long an object is, in bytes, or `None` if there is none of that key.
+    pub(crate) async fn length(&self, key: &str) -> Result<Option<i64>, CallError> {
+        if !self.exists {
+            return Ok(None);
+        }
+        let call = self.client.head_object().bucket(&self.name).key(key);
+        match call.set_expected_bucket_owner(self.owner.clone()).send().await {
+            Ok(answer) => Ok(Some(answer.content_length.unwrap_or_default())),
+            Err(error) if error.as_service_error().is_some_and(HeadObjectError::is_not_found) => Ok(None),
+            Err(error) => Err(CallError::new(self.about("HeadObject", key), &error)),
+        }
+    }
+
+    /// Puts an object if the condition holds, and says whether it did.
+    pub(crate) async fn put_bytes(
+        &self,
+        key: &str,
+        body: Vec<u8>,
+        content_type: &str,
+        only: &Only,
+    ) -> Result<bool, CallError> {
+        let call = self.client.put_object().bucket(&self.name).key(key).content_type(content_type);
+        let call = match only {
+            Only::Always => call,
+            Only::IfNew => call.if_none_match("*"),
+            Only::IfStill(tag) => call.if_match(tag),
+        };
+        let call = call.set_expected_bucket_owner(self.owner.clone()).body(ByteStream::from(body));
+        match call.send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match CallError::new(self.about("PutObject", key), &error) {
+                failure
+                    if *only != Only::Always
+                        && failure.code.as_deref().is_some_and(|code| CONDITION_FAILED.contains(&code)) =>
+                {
+                    Ok(false)
+                }
+                failure => Err(failure),
+            },
+        }
+    }
+
+    /// A URL that gives an object to whoever has it, from `start` for `valid`, though no longer than the credentials
+    /// last. Nothing is said of the bucket's owner in it: a header would have to be sent along.
+    pub(crate) async fn presigned(&self, key: &str, start: SystemTime, valid: Duration) -> Result<String, CallError> {
+        let action = || format!("signing a URL of {key} in {}", self.name);
+        let config = PresigningConfig::builder().start_time(start).expires_in(valid).build();
+        let config = config.map_err(|error| CallError::answer(action(), error.to_string()))?;
+        let signed = self.client.get_object().bucket(&self.name).key(key).presigned(config).await;
+        Ok(signed.map_err(failed(action()))?.uri().to_owned())
+    }
+
+    /// When the credentials in use end; `None` for those that do not.
+    pub(crate) async fn credentials_end(&self) -> Result<Option<SystemTime>, CallError> {
+        let Some(provider) = &self.credentials else { return Ok(None) };
+        let credentials = provider.provide_credentials().await;
+        let credentials =
+            credentials.map_err(|error| CallError::answer("asking for credentials", error.to_string()))?;
+        Ok(credentials.expiry())
     }
 
     /// Puts an object in place of whatever is there.
@@ -146,15 +233,7 @@ impl Bucket {
 
     /// Puts an object unless there is one of that key, and says whether it did.
     pub(crate) async fn put_new(&self, key: &str, body: &str) -> Result<bool, CallError> {
-        let call = self.client.put_object().bucket(&self.name).key(key).if_none_match("*");
-        let call = call.set_expected_bucket_owner(self.owner.clone()).content_type("application/json");
-        match call.body(ByteStream::from(body.as_bytes().to_vec())).send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match CallError::new(self.about("PutObject", key), &error) {
-                failure if failure.code.as_deref() == Some("PreconditionFailed") => Ok(false),
-                failure => Err(failure),
-            },
-        }
+        self.put_bytes(key, body.as_bytes().to_vec(), "application/json", &Only::IfNew).await
     }
 
     /// Deletes an object. Gone already: done.

@@ -1,11 +1,12 @@
-//! EC2 instances that are boxes: found.
+//! EC2 instances that are boxes: found, and brought from one state to another.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{self, Filter};
 use fleetkey_common::aws_names::{AbsoluteName, Namespace};
 
 use super::{CallError, failed};
 use crate::instance::{GENERATION_TAG, Instance, NAME_TAG, State};
+use crate::lifecycle::Wish;
 
 /// Instances on a page: the most that EC2 gives.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
@@ -20,9 +21,10 @@ pub(crate) enum Which<'a> {
     Name(&'a AbsoluteName),
 }
 
+const DESCRIBE: &str = "ec2 DescribeInstances";
+
 /// The boxes in one of `states`, in no order.
 pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -> Result<Vec<Instance>, CallError> {
-    const ACTION: &str = "ec2 DescribeInstances";
     let filters = vec![
         filter(&format!("tag:{NAME_TAG}"), [pattern(which)]),
         filter("tag-key", [GENERATION_TAG.to_owned()]),
@@ -32,7 +34,7 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
     let mut pages = call.into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        let reservations = page.map_err(failed(ACTION))?.reservations.unwrap_or_default();
+        let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
         let instances = reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());
         found.extend(instances.filter_map(Instance::read).filter(|instance| match which {
             // The pattern says less than it should: `_` is a slash or half an underscore.
@@ -41,6 +43,58 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
         }));
     }
     Ok(found)
+}
+
+/// One instance as EC2 describes it now; `None` once EC2 has forgotten it.
+pub(crate) async fn describe(client: &Client, id: &str) -> Result<Option<types::Instance>, CallError> {
+    let answer = client.describe_instances().instance_ids(id).send().await;
+    let answer = match answer.map_err(failed(format!("{DESCRIBE} {id}"))) {
+        Err(error) if error.code.as_deref() == Some("InvalidInstanceID.NotFound") => return Ok(None),
+        answer => answer?,
+    };
+    let reservations = answer.reservations.unwrap_or_default().into_iter();
+    let mut instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default());
+    Ok(instances.find(|instance| instance.instance_id.as_deref() == Some(id)))
+}
+
+/// The ids of the instances, boxes or not, that were launched from an image and are there.
+pub(crate) async fn launched_from(client: &Client, image: &str) -> Result<Vec<String>, CallError> {
+    let filters = vec![
+        filter("image-id", [image.to_owned()]),
+        filter("instance-state-name", State::LIVE.map(|state| state.as_str().to_owned())),
+    ];
+    let call = client.describe_instances().set_filters(Some(filters)).max_results(PAGE);
+    let mut pages = call.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
+        let instances = reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());
+        found.extend(instances.filter_map(|instance| instance.instance_id));
+    }
+    Ok(found)
+}
+
+/// Asks EC2 to begin with what is wished of an instance.
+pub(crate) async fn ask(client: &Client, id: &str, wish: Wish) -> Result<(), CallError> {
+    let action = |operation: &str| format!("ec2 {operation} {id}");
+    match wish {
+        Wish::Start => {
+            let answer = client.start_instances().instance_ids(id).send().await;
+            answer.map(drop).map_err(failed(action("StartInstances")))
+        }
+        Wish::Stop { force } => {
+            let call = client.stop_instances().instance_ids(id).set_force(force.then_some(true));
+            call.send().await.map(drop).map_err(failed(action("StopInstances")))
+        }
+        Wish::Reboot => {
+            let answer = client.reboot_instances().instance_ids(id).send().await;
+            answer.map(drop).map_err(failed(action("RebootInstances")))
+        }
+        Wish::Terminate => {
+            let answer = client.terminate_instances().instance_ids(id).send().await;
+            answer.map(drop).map_err(failed(action("TerminateInstances")))
+        }
+    }
 }
 
 /// What EC2's filter on `Name` is to match, in which `*` stands for anything.

@@ -6,12 +6,22 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use fleetkey_common::aws::error_text;
 use thiserror::Error;
 
+pub(crate) mod agent_package;
 pub(crate) mod bucket;
 pub(crate) mod caller;
+pub(crate) mod console;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
+pub(crate) mod images;
+pub(crate) mod instance_profiles;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
+pub(crate) mod launch;
+pub(crate) mod people;
+pub(crate) mod places;
+pub(crate) mod security_groups;
+pub(crate) mod snapshots;
+pub(crate) mod volumes;
 
 /// A call to AWS that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -59,7 +69,7 @@ impl CallError {
             // <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
             ("s3", "ListObjectsV2" | "HeadBucket") => "s3:ListBucket".to_owned(),
             // To whom may not list, S3 does not say that an object is not there.
-            ("s3", "GetObject") => "s3:GetObject or s3:ListBucket".to_owned(),
+            ("s3", "GetObject" | "HeadObject") => "s3:GetObject or s3:ListBucket".to_owned(),
             _ => format!("{service}:{operation}"),
         })
     }

@@ -12,8 +12,25 @@ use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
+mod agent;
+mod create;
+mod delete_image;
+mod image;
+mod list;
+mod list_images;
+mod on_box;
+mod reach;
+mod reboot;
+mod recreate;
 mod register_key;
 mod revoke_key;
+mod role;
+mod rsync;
+mod show;
+mod ssh;
+mod start;
+mod stop;
+mod terminate;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -31,8 +48,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Agent(agent::Agent),
+    Create(create::Create),
+    DeleteImage(delete_image::DeleteImage),
+    Image(image::TakeImage),
+    List(list::List),
+    ListImages(list_images::ListImages),
+    /// The options of a role: the same as `role options`
+    ListOptions(role::Options),
+    /// The roles there are: the same as `role list`
+    ListRoles(role::List),
+    Reboot(reboot::Reboot),
+    Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
+    Role(role::RoleVerb),
+    Rsync(rsync::Rsync),
+    Show(show::Show),
+    Ssh(ssh::Ssh),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Terminate(terminate::Terminate),
 }
 
 #[derive(Debug, Args)]
@@ -77,8 +113,25 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
+        Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Create(verb) => verb.run(&settings, printer).await,
+        Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::List(verb) => verb.run(&settings, printer).await,
+        Verb::ListImages(verb) => verb.run(&settings, printer).await,
+        Verb::ListOptions(verb) => verb.run(printer),
+        Verb::ListRoles(verb) => verb.run(printer),
+        Verb::Reboot(verb) => verb.run(&settings, printer).await,
+        Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
+        Verb::Role(verb) => verb.run(&settings, printer),
+        Verb::Rsync(verb) => verb.run(&settings, printer).await,
+        Verb::Show(verb) => verb.run(&settings, printer).await,
+        Verb::Ssh(verb) => verb.run(&settings, printer).await,
+        Verb::Start(verb) => verb.run(&settings, printer).await,
+        Verb::Stop(verb) => verb.run(&settings, printer).await,
+        Verb::Terminate(verb) => verb.run(&settings, printer).await,
     }
 }
 

@@ -119,7 +119,7 @@ impl RevokeKey {
             session.prepare(printer).await?;
             faults.extend(revoke(&session, &plan, printer).await?);
         }
-        finish(&plan, faults, self.dry_run, printer)
+        finish(&target, &plan, faults, self.dry_run, printer)
     }
 }
 
@@ -135,7 +135,7 @@ async fn look(session: &Session) -> (Facts, Vec<CallError>) {
         people: people.unwrap_or_else(|error| note_fault(&mut faults, error)),
         named: named.unwrap_or_else(|error| note_fault(&mut faults, error)),
         pairs: pairs.unwrap_or_else(|error| note_fault(&mut faults, error)),
-        iam: Vec::new(),
+        ..Facts::default()
     };
     (facts, faults)
 }
@@ -149,7 +149,10 @@ async fn look_at_users(session: &Session, target: &Target, facts: &mut Facts, fa
     for user in revocation::holders(target, facts) {
         match iam_keys::list(&session.iam, &user).await {
             Ok(keys) => facts.iam.extend(keys),
-            Err(error) => faults.push(error),
+            Err(error) => {
+                faults.push(error);
+                facts.unseen.insert(user);
+            }
         }
     }
 }
@@ -181,13 +184,17 @@ fn explain(target: &Target, plan: &Plan, faults: &[CallError], printer: Printer)
         printer
             .warn(&format!("{path} holds other keys too and is left as it is; the key in it is barred all the same"));
     }
+    for place in &plan.waiting {
+        printer
+            .warn(&format!("{place} stays until IAM can say which keys its owner has there; they are barred already"));
+    }
     match target {
-        Target::Person(person) if plan.keys.is_empty() && !plan.removes() => {
+        Target::Person(person) if plan.keys.is_empty() && !plan.removes() && plan.waiting.is_empty() => {
             Err(Refusal::new(format!("no registry that could be read has a key of {person}"))
                 .hint("names count with their case: aws iam list-users shows those of IAM")
                 .into())
         }
-        Target::Key(fingerprint) if !plan.removes() => {
+        Target::Key(fingerprint) if !plan.removes() && plan.waiting.is_empty() => {
             printer.note(&format!("no registry that was looked at holds {fingerprint}; it is barred all the same"));
             Ok(())
         }
@@ -222,7 +229,7 @@ async fn revoke(session: &Session, plan: &Plan, printer: Printer) -> anyhow::Res
     Ok(report.failures.into_iter().map(|(_, error)| error).collect())
 }
 
-fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: Printer) -> anyhow::Result<()> {
+fn finish(target: &Target, plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: Printer) -> anyhow::Result<()> {
     let count = faults.len();
     let refusal = Refusal::new(format!("{count} of the calls to AWS failed, so keys may be left"));
     let mut refusal = refusal.hint_permissions(&faults);
@@ -232,7 +239,11 @@ fn finish(plan: &Plan, faults: Vec<CallError>, dry_run: bool, printer: Printer) 
         }
         return Ok(());
     };
-    // By fingerprint, since what said whose key it was may be gone by now.
+    // A key that IAM alone has is known by its user only.
+    if let Target::Person(person) = target {
+        refusal = refusal.hint(format!("run again to finish: fleetkey revoke-key --person {person}"));
+    }
+    // By fingerprint too, since what said whose key it was may be gone by now.
     for fingerprint in plan.keys.keys() {
         refusal = refusal.hint(format!("run again to finish: fleetkey revoke-key {fingerprint}"));
     }

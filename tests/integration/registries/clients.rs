@@ -1,6 +1,6 @@
 //! The agent's clients: over TLS as in earnest, and with credentials of the instance.
 
-use fleetkey_common::aws::{AgentAccess, AgentCredentials, error_text, for_agent, s3};
+use fleetkey_common::aws::{AgentAccess, AgentCredentials, Connections, error_text, for_agent, s3};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::imds::{Identity, Imds};
 use fleetkey_tests::moto::Moto;
@@ -30,12 +30,13 @@ async fn tls_goes_by_the_bundle_that_was_given_and_by_no_other() {
         ca_bundle: Some(ca.ca_bundle()),
         credentials: AgentCredentials::Instance { metadata_url: imds.url() },
     };
-    s3(&for_agent(&access).await.unwrap()).list_buckets().send().await.unwrap();
+    s3(&for_agent(&access, &Connections::default()).await.unwrap()).list_buckets().send().await.unwrap();
 
     let stranger = TestCa::new().unwrap();
     for ca_bundle in [None, Some(stranger.ca_bundle())] {
         access.ca_bundle = ca_bundle;
-        let error = s3(&for_agent(&access).await.unwrap()).list_buckets().send().await.unwrap_err();
+        let error =
+            s3(&for_agent(&access, &Connections::default()).await.unwrap()).list_buckets().send().await.unwrap_err();
         assert!(error_text(&error).contains("invalid peer certificate"), "{}", error_text(&error));
     }
 }
@@ -51,7 +52,7 @@ async fn t16_credentials_of_the_instance_come_by_version_2_of_the_metadata_servi
         ca_bundle: None,
         credentials: AgentCredentials::Instance { metadata_url: imds.url() },
     };
-    let answer = s3(&for_agent(&access).await.unwrap()).list_buckets().send().await.unwrap();
+    let answer = s3(&for_agent(&access, &Connections::default()).await.unwrap()).list_buckets().send().await.unwrap();
     let names: Vec<_> = answer.buckets().iter().filter_map(|bucket| bucket.name()).collect();
     assert_eq!(names, [cloud.bucket()], "whoever sees this bucket has the role's credentials");
 }

@@ -45,7 +45,7 @@ impl Clients {
             ca_bundle: None,
             credentials: AgentCredentials::File(file),
         };
-        let config = for_agent(&agent).await.unwrap();
+        let config = for_agent(&agent, &aws::Connections::default()).await.unwrap();
         Self { access: access(&config, bucket), _folder: folder }
     }
 }

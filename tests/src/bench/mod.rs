@@ -11,6 +11,7 @@ use crate::moto::Moto;
 use progress::Progress;
 
 mod calls;
+mod controller;
 mod latency;
 mod lookup;
 mod machine;
@@ -50,11 +51,13 @@ pub enum Section {
     Sync,
     /// What is installed.
     Size,
+    /// The operator's program.
+    Controller,
 }
 
 impl Section {
     /// All, in the order of the table. The syncs come late: moto is slower once it holds 10,000 people.
-    pub const ALL: [Self; 5] = [Self::Latency, Self::Lookup, Self::Resident, Self::Sync, Self::Size];
+    pub const ALL: [Self; 6] = [Self::Latency, Self::Lookup, Self::Resident, Self::Controller, Self::Sync, Self::Size];
 
     /// The name by which it is asked for.
     pub fn name(self) -> &'static str {
@@ -64,6 +67,7 @@ impl Section {
             Self::Resident => "resident",
             Self::Sync => "sync",
             Self::Size => "size",
+            Self::Controller => "controller",
         }
     }
 }
@@ -113,6 +117,7 @@ pub fn run(options: Options) -> Result<Report> {
             Section::Resident => resident::run(&mut bench),
             Section::Sync => sync::run(&mut bench),
             Section::Size => lookup::sizes(&mut bench),
+            Section::Controller => controller::run(&mut bench),
         };
         measured.with_context(|| format!("the section {} failed", section.name()))?;
     }

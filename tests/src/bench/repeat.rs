@@ -8,11 +8,37 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::resource::{UsageWho, getrusage};
+use serde::{Deserialize, Serialize};
 
 use crate::sandbox::{Options, Sandbox};
 
 /// Where the bench is inside a sandbox.
 const INSIDE: &str = "/usr/bin/fleetkey-bench";
+
+/// What came of running one command again and again, as `bench repeat` prints it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Report {
+    nanoseconds: Vec<u64>,
+    peak_kib: u64,
+}
+
+/// The same, for rows.
+#[derive(Debug)]
+pub(super) struct Repeated {
+    /// How long each run took.
+    pub(super) times: Vec<Duration>,
+    /// The most memory that any of them held (`ru_maxrss`), in mebibytes.
+    pub(super) peak: f64,
+}
+
+impl Report {
+    fn read(text: &str) -> Result<Repeated> {
+        let report: Self = serde_json::from_str(text).with_context(|| format!("bench repeat says {text:?}"))?;
+        let times = report.nanoseconds.into_iter().map(Duration::from_nanos).collect();
+        Ok(Repeated { times, peak: super::machine::mebibytes(report.peak_kib << 10) })
+    }
+}
 
 /// The times of `runs` runs of `command`, which must not fail. What it prints goes nowhere; see that it is right first.
 pub fn repeat(runs: usize, command: &mut Command) -> Result<Vec<Duration>> {
@@ -50,14 +76,22 @@ pub(super) fn repeat_inside(
     arguments: &[&str],
 ) -> Result<Vec<Duration>> {
     let runs = runs.to_string();
-    let times = sandbox.run(INSIDE, &[&["repeat", &runs, program], arguments].concat())?;
-    let times: Vec<u64> = serde_json::from_str(&times).with_context(|| format!("{INSIDE} repeat says {times:?}"))?;
-    Ok(times.into_iter().map(Duration::from_nanos).collect())
+    let report = sandbox.run(INSIDE, &[&["repeat", &runs, program], arguments].concat())?;
+    Ok(Report::read(&report)?.times)
 }
 
-/// What `bench repeat` prints: nanoseconds, as a JSON list.
+/// The same as [`repeat`], in a process that has no other children, so that their memory is known.
+pub(super) fn repeat_alone(runs: usize, command: &Command) -> Result<Repeated> {
+    let mut alone = Command::new(std::env::current_exe().context("the path of this program is known")?);
+    alone.arg("repeat").arg(runs.to_string()).arg(command.get_program()).args(command.get_args()).env_clear();
+    alone.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Report::read(&output(&mut alone)?)
+}
+
+/// What `bench repeat` prints: times and peak memory, as JSON.
 pub fn repeat_to_json(runs: usize, program: &Path, arguments: &[String]) -> Result<String> {
     let times = repeat(runs, Command::new(program).args(arguments))?;
-    let times: Vec<u64> = times.iter().map(|time| u64::try_from(time.as_nanos())).collect::<Result<_, _>>()?;
-    Ok(serde_json::to_string(&times)?)
+    let nanoseconds = times.iter().map(|time| u64::try_from(time.as_nanos())).collect::<Result<_, _>>()?;
+    let peak_kib = u64::try_from(getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss())?;
+    Ok(serde_json::to_string(&Report { nanoseconds, peak_kib })?)
 }

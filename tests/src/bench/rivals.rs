@@ -58,6 +58,11 @@ impl Rivals {
         Ok(command)
     }
 
+    /// The AWS command line.
+    pub(super) fn aws(&self) -> Result<Command> {
+        Ok(self.command(&self.program("aws")?))
+    }
+
     /// Where [`Rivals::aws_sync`] puts the keys.
     pub(super) fn downloads(&self) -> PathBuf {
         self.folder.path().join("people")
@@ -74,7 +79,7 @@ impl Rivals {
     }
 
     /// In an environment that holds what these programs need, and nothing of the caller's.
-    fn command(&self, program: &Path) -> Command {
+    pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", self.folder.path()).env("LANG", "C.UTF-8");
         command.env("AWS_ENDPOINT_URL", &self.endpoint).env("AWS_DEFAULT_REGION", Cloud::REGION);

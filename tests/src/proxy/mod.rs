@@ -29,11 +29,18 @@ pub use fault::Fault;
 struct Rules {
     /// By `*`, service, or `service:Action`; the narrowest counts.
     faults: BTreeMap<String, Fault>,
+    /// By `service:Action`: what is answered in place of the server's own answer.
+    answers: BTreeMap<String, (u16, String)>,
     /// Whether there is no listener, so that connections are refused.
     refusing: bool,
 }
 
 impl Rules {
+    fn answer_for(&self, call: &Call) -> Option<Message> {
+        let (status, body) = self.answers.get(&format!("{}:{}", call.service, call.action))?;
+        Some(Message::response(&format!("{status} Proxy"), "text/xml", body.as_str()))
+    }
+
     fn fault_for(&self, call: &Call) -> Option<Fault> {
         let narrow = format!("{}:{}", call.service, call.action);
         [narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
@@ -85,6 +92,14 @@ impl Proxy {
     pub fn spoil(&self, target: &str, fault: Fault) {
         self.rules.send_modify(|rules| {
             rules.faults.insert(target.to_owned(), fault);
+        });
+    }
+
+    /// From now on, answers every call to `target`, such as `ec2:GetConsoleOutput`, with this status and XML: for what
+    /// the moto server does not have.
+    pub fn answer(&self, target: &str, status: u16, body: &str) {
+        self.rules.send_modify(|rules| {
+            rules.answers.insert(target.to_owned(), (status, body.to_owned()));
         });
     }
 
@@ -195,8 +210,12 @@ struct Answer {
 
 async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line) -> io::Result<Answer> {
     let whole = |message: Message| Answer { status: message.status(), bytes: message.bytes(), close: false };
+    let told = line.rules.borrow().answer_for(call);
     match fault {
-        None => Ok(whole(forward(request, line.upstream).await?)),
+        None => Ok(whole(match told {
+            Some(message) => message,
+            None => forward(request, line.upstream).await?,
+        })),
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
             Ok(whole(forward(request, line.upstream).await?))

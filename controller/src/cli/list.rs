@@ -1,0 +1,52 @@
+//! `fleetkey list`: the boxes that there are.
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::on_box::told;
+use crate::aws::instances::{self, Which};
+use crate::fleet::Fleet;
+use crate::instance::State;
+use crate::listing::{self, Row};
+use crate::printer::Printer;
+use crate::selection;
+use crate::settings::Settings;
+
+/// List boxes, with the ordinals by which other commands choose among them.
+///
+/// Boxes that are terminated, or about to be, are not listed.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Role of the boxes [default: all roles of the namespace and of those below it]
+    role: Option<String>,
+    /// Only boxes of this cluster; ordinals then count these alone
+    #[arg(short, long, value_name = "NAME")]
+    cluster_name: Option<String>,
+}
+
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Listed<'a> {
+    region: &'a str,
+    namespace: &'a str,
+    boxes: &'a [Row<'a>],
+}
+
+impl List {
+    pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
+        let fleet = Fleet::open(settings, printer).await?;
+        let Fleet { namespace, region, .. } = &fleet;
+        let name = self.role.as_deref().map(|role| selection::name(namespace, role)).transpose()?;
+        let which = name.as_ref().map_or(Which::Namespace(namespace), Which::Name);
+        let boxes = instances::find(&fleet.ec2, &which, &State::LIVE).await.map_err(told)?;
+        let boxes = selection::numbered(boxes, self.cluster_name.as_deref());
+        if boxes.is_empty() {
+            let what = name.map_or_else(|| format!("no box in {namespace}"), |name| format!("no box {name}"));
+            printer.note(&format!("there is {what} in {region}"));
+        }
+        let rows: Vec<Row> = boxes.iter().map(|(ordinal, found)| Row::new(Some(*ordinal), found, namespace)).collect();
+        let listed = Listed { region, namespace: namespace.as_str(), boxes: &rows };
+        printer.data(&listing::table(&rows), &listed).context("writing to standard output")
+    }
+}

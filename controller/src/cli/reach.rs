@@ -1,0 +1,124 @@
+//! What `ssh` and `rsync` have in common: which box, as which account, by which address, and that it is the right one.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use fleetkey_common::aws_names::AbsoluteName;
+use fleetkey_common::names::AccountName;
+
+use crate::aws::instances::{Which, find};
+use crate::fleet::Fleet;
+use crate::instance::{ADMIN_TAG, Instance, State};
+use crate::interrupt;
+use crate::printer::Printer;
+use crate::refusal::Refusal;
+use crate::selection::{self, Among};
+use crate::settings::Settings;
+use crate::ssh::host_keys::{self, Given};
+use crate::ssh::{AddressKind, Ssh, ready};
+use crate::wait::{Look, WaitError, Waiter};
+
+/// The flags that say how to get to the box.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "How to get there")]
+pub(super) struct ReachFlags {
+    /// Account to log in to [default: the box's admin account]
+    #[arg(short, long, value_name = "ACCOUNT")]
+    login: Option<AccountName>,
+    /// Log in to the box's admin account, as is done anyway where --login is not given
+    #[arg(short, long, conflicts_with = "login")]
+    admin: bool,
+    /// Which address of the box to use [default: the public one if it has one]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    address: Option<AddressKind>,
+    /// Trust this host key of the box from now on: its SHA256:... fingerprint, or a file with it, from a trusted source
+    ///
+    /// Host keys are otherwise taken from the box's console, and kept.
+    #[arg(long, value_name = "FINGERPRINT|FILE")]
+    host_key: Option<Given>,
+    /// How long a box that boots is waited for
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+impl ReachFlags {
+    /// Finds the box and the way to it. Host keys are known when this is done, and sshd has answered since the box was
+    /// launched.
+    pub(super) async fn reach(
+        &self,
+        settings: &Settings,
+        printer: Printer,
+        role: &str,
+        among: &Among,
+        options: Vec<OsString>,
+    ) -> anyhow::Result<Ssh> {
+        let fleet = Fleet::open(settings, printer).await?;
+        let waiter = Waiter::new(printer, interrupt::listen()?, self.timeout);
+        let name = selection::name(&fleet.namespace, role)?;
+        let instance = selection::one(&name, among, boxes(&fleet, &name).await?)?;
+        let instance = running(&fleet, &waiter, &name, instance).await?;
+        let account = self.account(&instance)?;
+        let ssh = Ssh::to(&fleet, &instance, account, self.address)?.with_options(options);
+        let keys = match &self.host_key {
+            Some(given) => host_keys::take(&fleet, &ssh, given).await?,
+            None => host_keys::learn(&fleet, &waiter, &instance).await?,
+        };
+        printer.detail(&format!("box {} at {}, host keys {keys}", instance.id, ssh.address()));
+        if !host_keys::is_reached(&fleet, &instance)? {
+            ready::wait_until_answering(&waiter, &ssh).await?;
+            host_keys::reached(&fleet, &instance)?;
+        }
+        Ok(ssh)
+    }
+
+    fn account(&self, instance: &Instance) -> anyhow::Result<AccountName> {
+        if let Some(login) = &self.login {
+            return Ok(login.clone());
+        }
+        let id = &instance.id;
+        let tag = instance.tags.get(ADMIN_TAG).ok_or_else(|| {
+            Refusal::new(format!("box {id} does not say which its admin account is"))
+                .hint(format!("name an account with --login; fleetkey create notes it in the tag {ADMIN_TAG}"))
+        })?;
+        tag.parse().with_context(|| {
+            Refusal::new(format!("tag {ADMIN_TAG} of box {id} does not name an account"))
+                .hint("name an account with --login")
+        })
+    }
+}
+
+async fn boxes(fleet: &Fleet, name: &AbsoluteName) -> anyhow::Result<Vec<Instance>> {
+    find(&fleet.ec2, &Which::Name(name), &State::LIVE).await.map_err(|error| {
+        let refusal = Refusal::new(format!("cannot look for boxes {name}")).hint_permissions([&error]);
+        anyhow::Error::from(error).context(refusal)
+    })
+}
+
+/// The box once it runs. One that is off is not waited for.
+async fn running(
+    fleet: &Fleet,
+    waiter: &Waiter,
+    name: &AbsoluteName,
+    mut instance: Instance,
+) -> anyhow::Result<Instance> {
+    let id = instance.id.clone();
+    if instance.state == State::Pending {
+        let what = format!("box {id} is running");
+        let waited = waiter.wait(&what, async || {
+            let found = boxes(fleet, name).await?.into_iter().find(|found| found.id == id);
+            Ok(match found {
+                Some(found) if found.state == State::Pending => Look::NotYet(found.state.as_str().to_owned()),
+                found => Look::Done(found),
+            })
+        });
+        let found = waited.await.map_err(WaitError::into_anyhow)?;
+        instance = found.ok_or_else(|| Refusal::new(format!("box {id} is gone")))?;
+    }
+    if instance.state == State::Running {
+        return Ok(instance);
+    }
+    let refusal = Refusal::new(format!("box {id} is {}, so nobody can log in", instance.state.as_str()));
+    Err(refusal.hint(format!("fleetkey start {name} -I {id} starts it")).into())
+}

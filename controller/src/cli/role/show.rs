@@ -1,0 +1,29 @@
+//! `fleetkey role show`.
+
+use clap::Args;
+
+use super::RolePath;
+use crate::printer::{Output, Printer};
+use crate::role::RoleName;
+
+/// Print a role, merged with all that it extends, as YAML.
+///
+/// What is printed is a role file itself, which extends nothing.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    /// The role
+    role: RoleName,
+    #[command(flatten)]
+    path: RolePath,
+}
+
+impl Show {
+    pub(super) fn run(self, printer: Printer) -> anyhow::Result<()> {
+        let role = self.path.load(&self.role)?;
+        match printer.output() {
+            Output::Json => printer.text(&(serde_json::to_string_pretty(&role)? + "\n"))?,
+            Output::Table => printer.text(&role.to_yaml()?)?,
+        }
+        Ok(())
+    }
+}

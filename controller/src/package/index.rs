@@ -1,0 +1,165 @@
+//! `agent/index.json`: which packages of the agent are in the bucket, in the order in which they were published. Pure.
+//!
+//! The package for new boxes is the one of its kind that was published last: to go back to an earlier one is to publish
+//! it again.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{AgentPackage, is_version};
+use crate::role::{Arch, PackageFormat};
+
+/// The folder of agent packages in the bucket.
+pub(super) const FOLDER: &str = "agent/";
+
+/// The version of the form that is written here.
+const FORM: u32 = 1;
+
+/// How many packages the index remembers; objects of older ones stay in the bucket.
+const REMEMBERED: usize = 100;
+
+/// A package in the bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Entry")]
+pub(crate) struct PublishedPackage {
+    /// The object: `agent/<sha256>/<file name>`.
+    pub(crate) key: String,
+    /// Its SHA-256: 64 hex digits.
+    pub(crate) sha256: String,
+    /// Its version, in the words of its format.
+    pub(crate) version: String,
+    /// Its kind.
+    pub(crate) format: PackageFormat,
+    /// What it runs on.
+    pub(crate) arch: Arch,
+    /// Its length in bytes.
+    pub(crate) size: u64,
+    /// When it was published.
+    pub(crate) published_at: Timestamp,
+    /// Who published it: an IAM ARN.
+    pub(crate) published_by: String,
+}
+
+/// A package as the index holds it, nothing checked.
+#[derive(Deserialize)]
+struct Entry {
+    key: String,
+    sha256: String,
+    version: String,
+    format: String,
+    arch: String,
+    size: u64,
+    published_at: Timestamp,
+    published_by: String,
+}
+
+impl TryFrom<Entry> for PublishedPackage {
+    type Error = String;
+
+    fn try_from(entry: Entry) -> Result<Self, String> {
+        let Entry { key, sha256, version, format, arch, size, published_at, published_by } = entry;
+        let digest = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        // The key becomes part of a URL in user-data.
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c));
+        let name = key.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix(&sha256)?.strip_prefix('/'));
+        if !digest || !is_version(&version) || !name.is_some_and(|name| !name.is_empty() && plain(name)) {
+            return Err(format!("{key:?}, version {version:?} of digest {sha256:?}, is no package"));
+        }
+        let (format, arch) = (format.parse()?, arch.parse()?);
+        Ok(Self { key, sha256, version, format, arch, size, published_at, published_by })
+    }
+}
+
+/// The index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Index {
+    version: u32,
+    packages: Vec<PublishedPackage>,
+}
+
+/// Why an object is not the index.
+#[derive(Debug, Error)]
+pub(crate) enum IndexError {
+    /// Not JSON of this form.
+    #[error("it is no index of packages")]
+    Form(#[source] serde_json::Error),
+    /// A form of later programs.
+    #[error("it is of version {0}, which a later fleetkey wrote")]
+    Later(u32),
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { version: FORM, packages: Vec::new() }
+    }
+}
+
+impl Index {
+    /// Where it is in the bucket.
+    pub(crate) const KEY: &'static str = "agent/index.json";
+
+    /// Reads the index.
+    ///
+    /// # Errors
+    /// When it is none, or a later program's.
+    pub(crate) fn parse(body: &[u8]) -> Result<Self, IndexError> {
+        #[derive(Deserialize)]
+        struct Form {
+            version: u32,
+        }
+        let Form { version } = serde_json::from_slice(body).map_err(IndexError::Form)?;
+        if version > FORM {
+            return Err(IndexError::Later(version));
+        }
+        serde_json::from_slice(body).map_err(IndexError::Form)
+    }
+
+    /// The package for new boxes of this kind.
+    pub(crate) fn newest(&self, format: PackageFormat, arch: Arch) -> Option<&PublishedPackage> {
+        self.packages.iter().rev().find(|package| package.format == format && package.arch == arch)
+    }
+
+    /// Whether a package is the one for new boxes of its kind.
+    pub(crate) fn is_newest(&self, package: &AgentPackage) -> bool {
+        self.newest(package.format, package.arch).is_some_and(|newest| newest.sha256 == package.sha256)
+    }
+
+    /// All packages, the last published first.
+    pub(crate) fn packages(&self) -> impl Iterator<Item = &PublishedPackage> {
+        self.packages.iter().rev()
+    }
+
+    /// Adds packages, each in place of what it was before, unless it is the newest of its kind already. Says whether
+    /// that changed anything.
+    pub(crate) fn add(&mut self, packages: &[&AgentPackage], who: &str, when: Timestamp) -> bool {
+        let new: Vec<_> = packages.iter().filter(|package| !self.is_newest(package)).collect();
+        for package in &new {
+            self.packages.retain(|known| known.sha256 != package.sha256);
+            self.packages.push(PublishedPackage {
+                key: package.key(),
+                sha256: package.sha256.clone(),
+                version: package.version.clone(),
+                format: package.format,
+                arch: package.arch,
+                size: package.bytes.len() as u64,
+                published_at: when,
+                published_by: who.to_owned(),
+            });
+        }
+        self.forget();
+        !new.is_empty()
+    }
+
+    /// Leaves out the oldest, but none that is the newest of its kind.
+    fn forget(&mut self) {
+        while self.packages.len() > REMEMBERED {
+            let old = |at: &usize| {
+                let package = &self.packages[*at];
+                self.newest(package.format, package.arch).is_some_and(|newest| newest != package)
+            };
+            let Some(oldest) = (0..self.packages.len()).find(old) else { return };
+            self.packages.remove(oldest);
+        }
+    }
+}

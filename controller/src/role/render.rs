@@ -1,0 +1,224 @@
+//! The user-data of a box: a role, what was chosen, and how the agent is installed, as `#cloud-config`.
+
+use fleetkey_common::aws_names::{AbsoluteName, Namespace};
+use fleetkey_common::key_spec::KeySpec;
+use fleetkey_common::registry::Registry;
+
+use super::agent_config::agent_toml;
+use super::cloud_config;
+use super::encode::UserData;
+use super::merge::merge;
+use super::model::{Arch, Ephemeral, PackageFormat, Role};
+use super::node::{Key, Node, Place, Value};
+use super::options::OptionValues;
+use super::problem::{Problem, Problems, RoleError};
+use super::template::{self, ClusterContext, Context};
+
+/// What a box is to be, beside its role.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RenderInput<'a> {
+    /// The full name of the box, such as `/prod/jenkins-master`.
+    pub(crate) name: &'a AbsoluteName,
+    /// The namespace that the command is about.
+    pub(crate) namespace: &'a Namespace,
+    /// The region of the box.
+    pub(crate) region: &'a str,
+    /// The architecture of the box.
+    pub(crate) arch: Arch,
+    /// What was chosen.
+    pub(crate) options: &'a OptionValues,
+    /// Who may log in to the admin account; no `__me__` among them any more.
+    pub(crate) keys: &'a [KeySpec],
+    /// How the agent is installed; `None` for a box without it.
+    pub(crate) agent: Option<&'a AgentInstall>,
+    /// The cluster that the box is part of.
+    pub(crate) cluster: Option<&'a Cluster>,
+}
+
+/// The cluster that a box is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cluster {
+    /// Its name.
+    pub(crate) name: String,
+    /// The box's number in it, from 0.
+    pub(crate) ordinal: u32,
+}
+
+/// How the agent gets onto a box, and what it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentInstall {
+    /// Where the package is fetched, without credentials: a presigned URL.
+    pub(crate) url: String,
+    /// The SHA-256 of the package: 64 hex digits.
+    pub(crate) sha256: String,
+    /// The bucket of public keys.
+    pub(crate) bucket: String,
+    /// The topic of hints, by name.
+    pub(crate) topic: String,
+    /// The region of the box.
+    pub(crate) region: String,
+    /// One endpoint for all of AWS, where the operator's own configuration has one.
+    pub(crate) endpoint_url: Option<String>,
+    /// Where public keys are looked for.
+    pub(crate) registries: Vec<Registry>,
+}
+
+impl AgentInstall {
+    /// The registries unless something else is asked for.
+    pub(crate) const REGISTRIES: [Registry; 2] = [Registry::S3, Registry::Ec2];
+}
+
+/// Where the agent's configuration is.
+const AGENT_TOML: &str = "/etc/fleetkey/agent.toml";
+
+/// On a box made from an image the agent is there before cloud-init has written the box's own configuration; with this
+/// it waits for that, and never lets in whom another box let in. sshd waits for cloud-init anyway. Both names of
+/// cloud-init's stage are given, the older and the newer.
+const DROP_IN: &str = "/etc/systemd/system/fleetkey-agent.service.d/10-cloud-init.conf";
+const DROP_IN_TEXT: &str = "[Unit]\nAfter=cloud-init.service cloud-init-network.service\n";
+
+const INSTALL_AGENT: &str = include_str!("scripts/install-agent.sh");
+const EPHEMERAL_DISKS: &str = include_str!("scripts/ephemeral-disks.sh");
+
+impl Role {
+    /// The user-data that a box of this role boots with. Pure: the same input gives the same bytes.
+    ///
+    /// # Errors
+    /// When the role is abstract, a template fails, or a value cannot stand where it belongs.
+    pub(crate) fn render(&self, input: &RenderInput<'_>) -> Result<UserData, RoleError> {
+        if self.abstract_ {
+            return Err(RoleError::Abstract(self.name.clone()));
+        }
+        let (package, admin) = (self.package()?, self.admin()?);
+        let context = Context {
+            options: input.options,
+            name: input.name.as_str(),
+            namespace: input.namespace.as_str(),
+            role: self.name.as_str(),
+            region: input.region,
+            arch: input.arch.as_str(),
+            package: package.as_str(),
+            admin_account: admin.as_str(),
+            cluster: input.cluster.map(|of| ClusterContext { name: &of.name, ordinal: of.ordinal }),
+        };
+        let own = template::render(&self.cloud_config, &context)?;
+        let maker = Maker { place: own.place.clone() };
+        let mut config = cloud_config::base(&own.place);
+        if let Some(ephemeral) = &self.ephemeral {
+            config = join(config, maker.ephemeral(ephemeral))?;
+        }
+        if let Some(install) = input.agent.filter(|_| self.agent) {
+            let toml = agent_toml(admin, input.keys, &self.accounts, install)?;
+            config = join(config, maker.agent(&toml, install, package)?)?;
+        }
+        // The role's own comes last: its lists behind ours, so that its commands find the agent in place.
+        let config = cloud_config::without_nulls(join(config, own)?);
+        Ok(UserData { text: text(self, input, &config)? })
+    }
+}
+
+fn join(base: Node, over: Node) -> Result<Node, RoleError> {
+    merge(base, over).map_err(|problem| RoleError::Faulty(Problems(vec![problem])))
+}
+
+fn text(role: &Role, input: &RenderInput<'_>, config: &Node) -> Result<String, RoleError> {
+    // No folding: a long command stays on its line, for people and for diffs.
+    let options = serde_saphyr::ser_options! { folded_wrap_chars: 1 << 20 };
+    let yaml = serde_saphyr::to_string_with_options(config, options).map_err(|error| {
+        let problem =
+            Problem { place: config.place.clone(), message: format!("it cannot be written as YAML: {error}") };
+        RoleError::Faulty(Problems(vec![problem]))
+    })?;
+    Ok(format!("#cloud-config\n# {}, role {}: made by fleetkey\n{yaml}", input.name, role.name))
+}
+
+/// Makes nodes, whose place is the role's `cloud_config` for want of a better one.
+struct Maker {
+    place: Place,
+}
+
+impl Maker {
+    fn node(&self, value: Value) -> Node {
+        Node { value, place: self.place.clone() }
+    }
+
+    fn text(&self, text: impl Into<String>) -> Node {
+        self.node(Value::Text(text.into()))
+    }
+
+    fn list(&self, items: Vec<Node>) -> Node {
+        self.node(Value::List(items))
+    }
+
+    fn map<const N: usize>(&self, entries: [(&str, Node); N]) -> Node {
+        let key = |name: &str| Key { name: name.to_owned(), place: self.place.clone() };
+        self.node(Value::Map(entries.into_iter().map(|(name, node)| (key(name), node)).collect()))
+    }
+
+    /// The agent's configuration, before it is there, and its installation.
+    fn agent(&self, toml: &str, install: &AgentInstall, package: PackageFormat) -> Result<Node, RoleError> {
+        let file = |path: &str, content: &str| {
+            self.map([
+                ("path", self.text(path)),
+                ("owner", self.text("root:root")),
+                ("permissions", self.text("0644")),
+                ("content", self.text(content)),
+            ])
+        };
+        let files = vec![file(AGENT_TOML, toml), file(DROP_IN, DROP_IN_TEXT)];
+        let script = format!(
+            "fleetkey_url={}\nfleetkey_sha256={}\nfleetkey_format={package}\n{}",
+            shell_words::quote(checked_url("the package's URL", &install.url)?),
+            checked_sha256(&install.sha256)?,
+            without_comments(INSTALL_AGENT),
+        );
+        if let Some(endpoint) = &install.endpoint_url {
+            checked_url("the endpoint", endpoint)?;
+        }
+        Ok(self.map([("write_files", self.list(files)), ("runcmd", self.list(vec![self.text(script)]))]))
+    }
+
+    /// The disks that come with the instance, at every boot; what cloud-init itself would do with the first is off.
+    fn ephemeral(&self, ephemeral: &Ephemeral) -> Node {
+        let script = without_comments(EPHEMERAL_DISKS);
+        let words = ["sh", "-c", &script, "fleetkey-ephemeral", &ephemeral.mount, ephemeral.file_system.as_str()];
+        let folders = ephemeral.directories.iter().map(String::as_str);
+        let command = words.into_iter().chain(folders).map(|word| self.text(word)).collect();
+        let unmounted = self.list(vec![self.text("ephemeral0")]);
+        self.map([("bootcmd", self.list(vec![self.list(command)])), ("mounts", self.list(vec![unmounted]))])
+    }
+}
+
+/// The script as boxes get it: comments are for those who read the source, and user-data is short.
+fn without_comments(script: &str) -> String {
+    let kept = script.lines().filter(|line| {
+        let line = line.trim_start();
+        !line.is_empty() && (!line.starts_with('#'))
+    });
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
+fn checked_url<'a>(what: &'static str, url: &'a str) -> Result<&'a str, RoleError> {
+    let refuse = |why| Err(RoleError::Value { what, value: url.to_owned(), why });
+    if !url.starts_with("https://") && !url.starts_with("http://") {
+        return refuse("it begins with neither https:// nor http://");
+    }
+    if !url.chars().all(|c| c.is_ascii_graphic()) {
+        return refuse("a URL has only printable ASCII characters, and no blank");
+    }
+    Ok(url)
+}
+
+fn checked_sha256(digest: &str) -> Result<String, RoleError> {
+    match hex::decode(digest) {
+        Ok(bytes) if bytes.len() == 32 => Ok(hex::encode(bytes)),
+        _ => {
+            let why = "a SHA-256 is 64 hex digits";
+            Err(RoleError::Value { what: "the package's SHA-256", value: digest.to_owned(), why })
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;
