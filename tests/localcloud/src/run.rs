@@ -1,7 +1,7 @@
 //! `run`: a cloud for as long as a shell or a command runs.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
