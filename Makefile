@@ -2,7 +2,7 @@
 # tests make users, namespaces and whole boxes, none of which are this machine's own.
 #
 #   make cloud    a small EC2 on this machine, and a shell in it
-#   make demo     a person joins and leaves a group; watch a box follow
+#   make demo     a person joins and leaves a group; watch a box follow. Then launch one, image it, bring it back
 #   make test     all tests
 #   make check    all else that has to hold: format, lints, documentation, licences, shell, unit
 #   make packages a .deb and an .rpm each of the agent and the controller, for glibc 2.17 and later
@@ -31,10 +31,11 @@ SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 .PHONY: cloud demo test check packages bench fuzz deps deps-check clean
 
 cloud: deps
-	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --package fleetkey-localcloud -- run
+	$(VENV); $(CARGO) build --quiet --workspace --bins; \
+	$(AS_ROOT) $(CARGO) run --quiet --workspace --bin fleetkey-localcloud -- run
 
 demo: deps
-	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --package fleetkey-tests --bin demo
+	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --workspace --bin demo
 
 # The integration tests come last: their line is the last one.
 test: deps

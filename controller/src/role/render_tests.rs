@@ -83,7 +83,7 @@ fn the_agent_is_configured_before_it_is_there_and_comes_before_the_roles_own_com
         ["path: /etc/fleetkey/agent.toml", "fleetkey_fail()", "docker.service", "/etc/motd"]
             .map(|part| text.find(part).unwrap());
     assert!(config < agent && agent < docker && docker < motd, "{text}");
-    assert!(text.contains("\n    fleetkey_format=deb\n"), "{text}");
+    assert!(text.contains("\n  fleetkey_format=deb\n"), "{text}");
     assert!(text.contains("JENKINS_HEAP=2147483648\n"), "{text}");
     assert!(text.contains("fleetkey_url='https://"), "{text}");
     assert_eq!(rendered(&role.load("jenkins-box").unwrap(), &[], Some(&install())).unwrap().text, text);
@@ -162,17 +162,17 @@ cloud_config:
 
 #[test]
 fn faults_of_templates_are_told_with_the_line_at_which_they_stand() {
-    insta::assert_snapshot!(told("cloud_config:\n  runcmd:\n    - |\n      one\n      {{ options.x }}\n    - {{ a }}\n"), @"mine.yaml:7:8: expected string scalar");
+    insta::assert_snapshot!(told("cloud_config:\n  runcmd:\n    - |\n      one\n      {{ options.x }}\n    - {{ a }}\n"), @r#"mine.yaml:7:8: expected string scalar; a value that begins with a template stands in quotes: "{{ ... }}""#);
     insta::assert_snapshot!(
         told("options: {title: {default: x}}\ncloud_config:\n  runcmd:\n    - echo {{ options.titel }}\n    - echo {{ nmae }}\n    - |\n      one\n      two {{ x\n"),
         @r#"
     mine.yaml:5:7: template: there is no option "titel" (did you mean "title"?); there are title
     mine.yaml:6:7: template: there is no "nmae" (did you mean "name"?); there are options, name, namespace, role, region, arch, package, admin_account, cluster
-    mine.yaml:10:1: template: unexpected end of input, expected end of variable block; braces that are no template stand between {% raw %} and {% endraw %}
+    mine.yaml:9:1: template: unexpected end of input, expected end of variable block; braces that are no template stand between {% raw %} and {% endraw %}
     "#
     );
     insta::assert_snapshot!(told("options: {unset: {}}\ncloud_config:\n  a: |\n    one\n    two {{ options.unset }}\n  b: x {{ cluster.name }}\n"), @r"
-    mine.yaml:7:1: template: `options.unset` is undefined; if it may be left out, ask `is defined` first
+    mine.yaml:6:1: template: `options.unset` is undefined; if it may be left out, ask `is defined` first
     mine.yaml:7:6: template: `cluster` is undefined; if it may be left out, ask `is defined` first
     ");
     insta::assert_snapshot!(told("cloud_config:\n  a: '{{ name | nofilter }}'\n  b: '{{ name | bytes }}'\n  c: '{% for x in %}'\n"), @"mine.yaml:5:6: template: unexpected end of block; braces that are no template stand between {% raw %} and {% endraw %}");
