@@ -1,5 +1,6 @@
 //! `fleetkey`, a verb at a time: the real program against moto, and where it logs in somewhere, a real sshd.
 
+mod agent_packages;
 mod box_at_hand;
 mod boxes;
 mod fleetkey;

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::moto::Moto;
+use fleetkey_tests::packages::Packages;
 use fleetkey_tests::policy::ShippedPolicy;
 use fleetkey_tests::proxy::Proxy;
 
@@ -19,6 +20,7 @@ const REGISTER: &str = "controller-register-key";
 const REVOKE: &str = "controller-revoke-key";
 const LIFECYCLE: &str = "controller-lifecycle";
 const SSH: &str = "controller-ssh";
+const PUBLISH_AGENT: &str = "controller-publish-agent";
 const FIRST_USE: &str = "controller-first-use";
 
 /// In AWS, who may list a bucket may ask whether it is there; to moto this is a permission of its own.
@@ -69,7 +71,9 @@ impl Limited {
         let calls = self.proxy.take_calls().into_iter().map(|call| format!("{}:{}", call.service, call.action));
         // AWS lets everybody ask who is calling.
         let calls = calls.filter(|call| call != "sts:GetCallerIdentity");
-        calls.map(|call| call.replace("ListObjectsV2", "ListBucket").replace("HeadBucket", "ListBucket")).collect()
+        // Operations that have no permission of their own.
+        let named = [("ListObjectsV2", "ListBucket"), ("HeadBucket", "ListBucket"), ("HeadObject", "GetObject")];
+        calls.map(|call| named.iter().fold(call, |call, (from, to)| call.replace(from, to))).collect()
     }
 }
 
@@ -184,6 +188,26 @@ async fn logging_in_needs_every_permission_of_its_policy_and_no_other() -> Resul
     limited.allow(None).await?;
     let ran = limited.operator.run(&log_in).await?.ended(1);
     assert!(ran.stderr.contains("shows no host keys"), "{}", ran.stderr);
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    Ok(())
+}
+
+#[tokio::test]
+async fn publishing_the_agent_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(PUBLISH_AGENT, &[]).await?;
+    let packages = Packages::stand_in()?;
+    let deb = packages.deb()?;
+    let publish = ["agent", "publish", deb.to_str().context("the path is text")?];
+    // To moto, looking for what is not there takes no permission to list.
+    for action in ["s3:GetObject", "s3:PutObject"] {
+        limited.allow(Some(action)).await?;
+        let ran = limited.operator.run(&publish).await?.ended(1);
+        assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
+    }
+    limited.allow(None).await?;
+    limited.operator.run(&publish).await?.ended(0);
+    limited.operator.run(&["agent", "list"]).await?.ended(0);
+    limited.operator.run(&["agent", "url", "--format", "deb"]).await?.ended(0);
     assert_eq!(limited.called_for(), limited.policy.actions());
     Ok(())
 }
