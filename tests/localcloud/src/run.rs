@@ -25,8 +25,14 @@ pub fn run(options: Options, command: &[OsString]) -> Result<ExitCode> {
             (&shell, &[][..])
         }
     };
-    let mut child = cloud.command(program);
-    child.args(arguments).env("PATH", path()?).env(MARK, cloud.endpoint());
+    let mut child = cloud.command("setpriv");
+    // It ends with this process, when that is killed.
+    child
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
+        .args(arguments)
+        .env("PATH", path()?)
+        .env(MARK, cloud.endpoint());
     let status = wait(child).with_context(|| format!("cannot run {}", program.display()))?;
     drop(cloud);
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
