@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,8 +10,10 @@ use aws_credential_types::Credentials;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long a run may take on a busy machine.
@@ -30,6 +32,24 @@ pub(super) struct Ran {
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
+}
+
+/// The program while it runs, killed when dropped.
+pub(super) struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().context("the program has ended already")?;
+        Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn end(self) -> Result<Ran> {
+        Operator::ran(self.child.wait_with_output().await?)
+    }
 }
 
 impl Ran {
@@ -100,9 +120,12 @@ impl Operator {
     /// The same with these environment variables in place of the zone.
     pub(super) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
         let output = timeout(DEADLINE, self.command(arguments, variables).output()).await;
-        let output = output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??;
-        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
-        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+        Self::ran(output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??)
+    }
+
+    /// Starts the program with these arguments; it is killed when dropped.
+    pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
+        Ok(Running { child: self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()? })
     }
 
     /// The program with these arguments and variables, without a terminal; ended when dropped.
@@ -112,6 +135,11 @@ impl Operator {
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    fn ran(output: Output) -> Result<Ran> {
+        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
+        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
     }
 
     /// `register-key FILE --output json` and more.
