@@ -2,9 +2,10 @@
 # tests make users, namespaces and whole boxes, none of which are this machine's own.
 #
 #   make cloud    a small EC2 on this machine, and a shell in it
-#   make demo     a person joins and leaves a group; watch a box follow
+#   make demo     a person joins and leaves a group; watch a box follow. Then launch one, image it, bring it back
 #   make test     all tests
 #   make check    all else that has to hold: format, lints, documentation, licences, shell, unit
+#   make packages a .deb and an .rpm each of the agent and the controller, for glibc 2.17 and later
 #   make bench    the numbers of the README; BENCH_OPTIONS=--quick for fewer, --help for what else there is
 #   make fuzz     each fuzz target for FUZZ_SECONDS
 #   make deps     the Debian packages that the above need; silent when none is missing
@@ -27,19 +28,21 @@ AS_ROOT = $(if $(ROOT),env $(RUNNER)='$(ROOT)')
 VENV = FLEETKEY_TEST_VENV=$$(tests/prepare); export FLEETKEY_TEST_VENV
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 
-.PHONY: cloud demo test check bench fuzz deps deps-check clean
+.PHONY: cloud demo test check packages bench fuzz deps deps-check clean
 
 cloud: deps
-	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --package fleetkey-localcloud -- run
+	$(VENV); $(CARGO) build --quiet --workspace --bins; \
+	$(AS_ROOT) $(CARGO) run --quiet --workspace --bin fleetkey-localcloud -- run
 
 demo: deps
-	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --package fleetkey-tests --bin demo
+	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --workspace --bin demo
 
 # The integration tests come last: their line is the last one.
 test: deps
 	$(VENV); $(CARGO) build --workspace --bins; \
 	$(AS_ROOT) $(CARGO) test --quiet --workspace --lib --bins; \
 	$(CARGO) test --quiet --workspace --doc; \
+	$(AS_ROOT) $(CARGO) test --workspace --test boxes; \
 	$(AS_ROOT) $(CARGO) test --workspace --test integration
 
 check:
@@ -50,6 +53,9 @@ check:
 	else echo 'cargo-deny is not installed (make deps-check): licences and versions are not checked' >&2; fi
 	shellcheck $(SCRIPTS)
 	systemd/verify $(EXPOSURE)
+
+packages: deps
+	CARGO=$(CARGO) packaging/make
 
 bench: deps
 	$(VENV); FLEETKEY_BENCH_VENV=$$(tests/prepare bench); export FLEETKEY_BENCH_VENV; \

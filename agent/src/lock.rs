@@ -13,11 +13,6 @@ use thiserror::Error;
 /// The lock's file, in the runtime folder.
 const FILE: &str = "agent.lock";
 
-// The constants are ints, and the fields that take them are shorter.
-const EXCLUSIVE: libc::c_short = libc::F_WRLCK as libc::c_short;
-const UNLOCKED: libc::c_short = libc::F_UNLCK as libc::c_short;
-const FROM_START: libc::c_short = libc::SEEK_SET as libc::c_short;
-
 /// Held while the agent runs; the kernel lets go of it however the agent ends.
 #[derive(Debug)]
 pub struct Lock {
@@ -50,12 +45,14 @@ pub fn take(runtime: &Path) -> Result<Lock, LockError> {
 pub fn is_held(runtime: &Path) -> bool {
     let Ok(file) = File::open(runtime.join(FILE)) else { return false };
     let mut lock = whole_file();
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && lock.l_type != UNLOCKED
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut lock)).is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
 }
 
 /// A lock for one alone, of the open file and not of a process (fcntl(2), "open file description locks").
+#[expect(clippy::cast_possible_truncation, reason = "both are small numbers, for which the fields are made")]
 fn whole_file() -> libc::flock {
-    libc::flock { l_type: EXCLUSIVE, l_whence: FROM_START, l_start: 0, l_len: 0, l_pid: 0 }
+    let (l_type, l_whence) = (libc::F_WRLCK as libc::c_short, libc::SEEK_SET as libc::c_short);
+    libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
 #[cfg(test)]

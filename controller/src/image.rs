@@ -103,7 +103,8 @@ fn volume(mapping: types::BlockDeviceMapping) -> Option<ImageVolume> {
 
 /// The name in AWS of an image that is taken of a box now.
 pub(crate) fn name_of(of: &AbsoluteName, now: Timestamp) -> String {
-    prefix(of) + &now.strftime(MOMENT).to_string()
+    // The underscores of the moment are doubled, as all in a name are.
+    prefix(of) + &now.strftime(MOMENT).to_string().replace('_', "__")
 }
 
 /// With what the names in AWS of all images of a box begin.

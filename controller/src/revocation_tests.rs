@@ -164,7 +164,7 @@ fn what_says_whose_key_it_is_stays_while_that_persons_iam_user_cannot_be_asked()
     let file = person_key(&name("alice"), alice);
     for target in [Target::Key(alice), Target::Person(name("alice"))] {
         let plan = planned(&target, &Facts { iam: Vec::new(), unseen: unseen.clone(), ..facts() });
-        assert_eq!(plan.waiting, [file.clone()]);
+        assert_eq!(plan.waiting, std::slice::from_ref(&file));
         let actions = actions(&plan);
         assert!(!actions.contains(&format!("remove {file}")), "{actions:?}");
         assert!(actions.contains(&"remove key pair alice".to_owned()), "{actions:?}");

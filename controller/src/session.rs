@@ -1,6 +1,7 @@
 //! The world of one command: who calls, which region, the clients and the bucket. Opened once, then only used.
 
 use anyhow::Context as _;
+use aws_config::SdkConfig;
 use fleetkey_common::aws::for_operator;
 use fleetkey_common::bucket::default_bucket;
 use fleetkey_common::message::{self, Message};
@@ -12,6 +13,32 @@ use crate::fleet::Fleet;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::settings::Settings;
+
+/// Finds the public-key bucket. Only that under the default name need not be there: it is made at the first write.
+pub(crate) async fn find_bucket(
+    config: &SdkConfig,
+    settings: &Settings,
+    region: &str,
+    caller: &Caller,
+) -> anyhow::Result<Bucket> {
+    let default = default_bucket(&caller.account);
+    let (name, owner) = match &settings.bucket {
+        Some(name) if *name != default => (name.clone(), None),
+        _ => (default, Some(caller.account.clone())),
+    };
+    let may_make = owner.is_some();
+    let bucket = Bucket::find(config, region, &name, owner).await.context(
+        Refusal::new(format!("the public-key bucket {name} cannot be used"))
+            .hint("--bucket or FLEETKEY_BUCKET names another bucket"),
+    )?;
+    if !bucket.exists() && !may_make {
+        // Only the default is made by itself: a name that was typed may have been mistyped.
+        return Err(Refusal::new(format!("there is no bucket {name}"))
+            .hint(format!("check --bucket and FLEETKEY_BUCKET, or make it: aws s3 mb s3://{name} --region {region}"))
+            .into());
+    }
+    Ok(bucket)
+}
 
 /// What a verb works with.
 #[derive(Debug, Clone)]
@@ -42,24 +69,7 @@ impl Session {
             )
         })?;
         printer.detail(&format!("calling as {} in {region}", caller.arn));
-        let default = default_bucket(&caller.account);
-        let (name, owner) = match &settings.bucket {
-            Some(name) if *name != default => (name.clone(), None),
-            _ => (default, Some(caller.account.clone())),
-        };
-        let may_make = owner.is_some();
-        let bucket = Bucket::find(&config, &region, &name, owner).await.context(
-            Refusal::new(format!("the public-key bucket {name} cannot be used"))
-                .hint("--bucket or FLEETKEY_BUCKET names another bucket"),
-        )?;
-        if !bucket.exists() && !may_make {
-            // Only the default is made by itself: a name that was typed may have been mistyped.
-            return Err(Refusal::new(format!("there is no bucket {name}"))
-                .hint(format!(
-                    "check --bucket and FLEETKEY_BUCKET, or make it: aws s3 mb s3://{name} --region {region}"
-                ))
-                .into());
-        }
+        let bucket = find_bucket(&config, settings, &region, &caller).await?;
         Ok(Self {
             ec2: aws_sdk_ec2::Client::new(&config),
             iam: aws_sdk_iam::Client::new(&config),

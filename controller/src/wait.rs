@@ -82,6 +82,20 @@ impl Waiter {
         if self.interrupted.is_cancelled() { Err(WaitError::Interrupted(what.to_owned())) } else { Ok(()) }
     }
 
+    /// Waits for work that may change something, such as `make security group web`. It is let go in the middle when the
+    /// time is up or the program is interrupted: nobody knows then how far it came.
+    pub(crate) async fn act<T>(&self, what: &str, work: impl Future<Output = T>) -> Result<T, WaitError> {
+        tokio::select! {
+            biased;
+            () = self.interrupted.cancelled() => Err(WaitError::Interrupted(what.to_owned())),
+            done = work => Ok(done),
+            () = tokio::time::sleep_until(self.deadline) => {
+                let state = "no answer yet".to_owned();
+                Err(WaitError::TimedOut { what: what.to_owned(), state, timeout: self.timeout })
+            }
+        }
+    }
+
     /// Looks until what is waited for is there: `what` is a statement, such as `box i-... is running`.
     ///
     /// `look` is cut off in the middle when the time is up or the program is interrupted, so it must change nothing.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use fleetkey_tests::agent::Agent;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
-use fleetkey_tests::proxy::Fault;
+use fleetkey_tests::proxy::{Fault, Proxy};
 use fleetkey_tests::sandbox::Sandbox;
 use serde_json::Value;
 
@@ -29,14 +29,20 @@ async fn cloud() -> Result<(Cloud, TestKey, TestKey)> {
     Ok((cloud, alice, bob))
 }
 
-#[tokio::test]
-async fn rule_6_without_a_network_the_last_good_keys_are_in_place_before_the_agent_is_ready() -> Result<()> {
+/// A box that was in step with such a cloud until its agent was killed, and its way there.
+async fn box_that_was_in_step() -> Result<(Sandbox, Proxy, [TestKey; 2])> {
     let (cloud, alice, bob) = cloud().await?;
     let (proxy, through) = proxied(&cloud)?;
     let sandbox = machine(&["ubuntu"])?;
     let agent = in_step(&sandbox, &polling(&through).grant("ubuntu", &["alice", "@@ops"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob])?;
     agent.kill9()?;
+    Ok((sandbox, proxy, [alice, bob]))
+}
+
+#[tokio::test]
+async fn rule_6_without_a_network_the_last_good_keys_are_in_place_before_the_agent_is_ready() -> Result<()> {
+    let (sandbox, proxy, [alice, bob]) = box_that_was_in_step().await?;
     for (how, line) in [("refused", "rm "), ("hanging", ": >")] {
         if how == "refused" {
             proxy.refuse();
@@ -65,12 +71,7 @@ fn move_state(sandbox: &Sandbox, identity: &[&str]) -> Result<()> {
 
 #[tokio::test]
 async fn r6_rule_6_the_state_of_another_instance_lets_nobody_in() -> Result<()> {
-    let (cloud, alice, bob) = cloud().await?;
-    let (proxy, through) = proxied(&cloud)?;
-    let sandbox = machine(&["ubuntu"])?;
-    let agent = in_step(&sandbox, &polling(&through).grant("ubuntu", &["alice", "@@ops"]))?;
-    wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob])?;
-    agent.kill9()?;
+    let (sandbox, proxy, [alice, bob]) = box_that_was_in_step().await?;
     let state = sandbox.read(STATE)?;
     proxy.refuse();
     // A state that is moved to where it was is used: it is the identity that counts.

@@ -12,9 +12,9 @@ use fleetkey_tests::agent::{Agent, AgentConfig};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::moto::Moto;
+use fleetkey_tests::policy::ShippedPolicy;
 use fleetkey_tests::proxy::Proxy;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use super::fixture::{ACCOUNT, Fixture, INSTANCE, KEY_FILE, faults, push};
 
@@ -22,40 +22,12 @@ use super::fixture::{ACCOUNT, Fixture, INSTANCE, KEY_FILE, faults, push};
 const POLICIES: [&str; 6] =
     ["agent-source-iam", "agent-registry-s3", "agent-registry-ec2", "agent-registry-iam", "agent-push", "agent-report"];
 
-/// A shipped policy for this account.
-fn policy(name: &str, cloud: &Cloud) -> Result<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/iam").join(name).with_extension("json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let words = [
-        ("PARTITION", "aws"),
-        ("ACCOUNT_ID", cloud.account_id()),
-        ("REGION", Cloud::REGION),
-        ("BUCKET", &cloud.bucket()),
-        ("TOPIC", Cloud::TOPIC),
-    ];
-    let text = words.into_iter().fold(text, |text, (word, value)| text.replace(word, value));
-    Ok(serde_json::from_str(&text)?)
-}
+/// The IAM user whom the agent runs as.
+const AGENT: &str = "agent";
 
-/// The policy as moto can hold a call against it, without these actions.
-fn as_moto_reads(mut policy: Value, without: &[&str]) -> String {
-    let statements = policy["Statement"].as_array_mut();
-    for statement in statements.into_iter().flatten() {
-        if !statement["Resource"].to_string().contains(":s3:") {
-            statement["Resource"] = "*".into();
-        }
-        if let Some(actions) = statement["Action"].as_array_mut() {
-            actions.retain(|action| !without.iter().any(|without| action == without));
-            // To IAM a batch is the call that it is a batch of; moto takes it for another.
-            if actions.iter().any(|action| action == "sqs:DeleteMessage") {
-                actions.push("sqs:DeleteMessageBatch".into());
-            }
-        }
-    }
-    if let Some(statements) = policy["Statement"].as_array_mut() {
-        statements.retain(|statement| statement["Action"].as_array().is_some_and(|actions| !actions.is_empty()));
-    }
-    policy.to_string()
+/// A shipped policy, for moto to hold calls against.
+fn shipped(name: &str, cloud: &Cloud) -> Result<String> {
+    Ok(ShippedPolicy::read(name, cloud, AGENT)?.for_moto())
 }
 
 /// A box whose agent may do what the shipped policies say, in a cloud that checks it.
@@ -74,10 +46,9 @@ impl Limited {
     async fn new() -> Result<Self> {
         let moto = tokio::task::spawn_blocking(Moto::start).await??;
         let cloud = Cloud::on(&moto).await?;
-        let policies = POLICIES.map(|name| policy(name, &cloud).map(|policy| as_moto_reads(policy, &[])));
-        let policies = policies.into_iter().collect::<Result<Vec<_>>>()?;
+        let policies = POLICIES.into_iter().map(|name| shipped(name, &cloud)).collect::<Result<Vec<_>>>()?;
         let policies: Vec<&str> = policies.iter().map(String::as_str).collect();
-        let credentials = cloud.create_limited_user("agent", &policies).await?;
+        let credentials = cloud.create_limited_user(AGENT, &policies).await?;
         let fixture = Fixture::of(cloud, Proxy::start(moto.address())?).await?;
         let (by_iam, by_pair) = (TestKey::rsa()?, TestKey::new("carol@test")?);
         // Before anything is checked: moto cannot check a request with a key in it.
@@ -96,11 +67,20 @@ impl Limited {
             .grant(ACCOUNT, &["@@developers", "car*", "@dave"])
     }
 
-    /// Takes these actions out of a policy of the agent.
-    async fn take_away(&self, name: &str, actions: &[&str]) -> Result<()> {
-        let document = as_moto_reads(policy(name, &self.fixture.cloud)?, actions);
+    /// Takes an action out of a policy of the agent.
+    async fn take_away(&self, name: &str, action: &str) -> Result<()> {
+        let policy = ShippedPolicy::read(name, &self.fixture.cloud, AGENT)?;
+        self.put(name, policy.without(action)?.for_moto()).await
+    }
+
+    /// Makes a policy of the agent as it is shipped.
+    async fn give_back(&self, name: &str) -> Result<()> {
+        self.put(name, shipped(name, &self.fixture.cloud)?).await
+    }
+
+    async fn put(&self, name: &str, document: String) -> Result<()> {
         let at = POLICIES.iter().position(|policy| *policy == name).context("a policy of the agent")?;
-        let put = self.fixture.cloud.iam().put_user_policy().user_name("agent").policy_name(format!("policy-{at}"));
+        let put = self.fixture.cloud.iam().put_user_policy().user_name(AGENT).policy_name(format!("policy-{at}"));
         put.policy_document(document).send().await?;
         Ok(())
     }
@@ -154,41 +134,39 @@ async fn without_a_permission_the_status_names_the_call_that_lacks_it() -> Resul
         ("agent-registry-iam", "iam:ListSSHPublicKeys", "keys of dave in iam", "ListSSHPublicKeys"),
         ("agent-registry-iam", "iam:ListUsers", "names in iam", "ListUsers"),
     ] {
-        limited.take_away(policy, &[action]).await?;
+        limited.take_away(policy, action).await?;
         fixture.wait_status(&format!("the status tells that {action} is not allowed"), |status| {
             // moto refuses calls to IAM in a form that is not IAM's, so that the status of the answer is all there is.
             let denied = |line: &String| line.contains(call) && line.contains("HTTP 403");
             faults(status).iter().any(|line| line.starts_with(part) && denied(line))
         })?;
         assert_eq!(fixture.file(), good, "without {action} nobody new, and nobody gone");
-        limited.take_away(policy, &[]).await?;
+        limited.give_back(policy).await?;
         fixture.wait_well()?;
     }
 
     // What is asked when the way to AWS is made.
     for action in ["sqs:CreateQueue", "sns:Subscribe"] {
-        limited.take_away("agent-push", &[action]).await?;
+        limited.take_away("agent-push", action).await?;
         agent.signal(Signal::SIGHUP)?;
         fixture.wait_status(&format!("the status tells that {action} is not allowed"), |status| {
             push(status).starts_with("down") && push(status).contains(&format!("{action} "))
         })?;
-        limited.take_away("agent-push", &[]).await?;
+        limited.give_back("agent-push").await?;
         fixture.wait_well()?;
     }
     Ok(())
 }
 
-#[test]
-fn every_permission_of_the_agents_policies_is_explained() -> Result<()> {
+#[tokio::test]
+async fn every_permission_of_the_agents_policies_is_explained() -> Result<()> {
+    let cloud = Cloud::new().await?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/iam");
     let readme = std::fs::read_to_string(folder.join("README.md"))?;
     for name in POLICIES.into_iter().chain(["agent-metrics"]) {
-        let policy: Value = serde_json::from_str(&std::fs::read_to_string(folder.join(name).with_extension("json"))?)?;
-        for statement in policy["Statement"].as_array().into_iter().flatten() {
-            for action in statement["Action"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-                let short = action.split(':').nth(1).unwrap_or(action);
-                assert!(readme.contains(&format!("{short}`")), "{action} of {name} is not in the README");
-            }
+        for action in ShippedPolicy::read(name, &cloud, AGENT)?.actions() {
+            let short = action.split(':').nth(1).unwrap_or(&action);
+            assert!(readme.contains(&format!("{short}`")), "{action} of {name} is not in the README");
         }
     }
     Ok(())

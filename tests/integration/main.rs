@@ -26,6 +26,7 @@ mod least_privilege;
 mod metadata;
 mod metrics;
 mod modes;
+mod packages;
 mod private;
 mod push;
 mod registries;

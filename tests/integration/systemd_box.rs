@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fleetkey_tests::nspawn::{SystemdBox, root_file_system, script};
+use fleetkey_tests::sandbox::Sandbox;
 
 const STAND_IN: &str = "[Service]\nType=notify\nExecStart=sh -c 'systemd-notify --ready --status=\"Hello\"; exec sleep 1d'\n\
     NotifyAccess=all\nStateDirectory=stand-in\n";
@@ -49,6 +50,23 @@ fn a_box_has_its_own_network_files_and_exit_statuses() {
     assert_eq!(booted.status("exit 42").code(), Some(42));
     assert!(!Path::new("/etc/greeting").exists());
     assert!(!root_file_system().join("etc/greeting").exists());
+}
+
+#[test]
+fn nothing_in_a_box_may_set_the_clock_that_is_the_machines_own() {
+    // CAP_SYS_TIME (capabilities(7)).
+    const SYS_TIME: u64 = 1 << 25;
+    let may_set = |status: &str| {
+        let sets = status.lines().filter_map(|line| line.strip_prefix("Cap")?.split_once(':'));
+        let sets: Vec<_> = sets.map(|(_, set)| u64::from_str_radix(set.trim(), 16).expect("it is in hex")).collect();
+        assert_eq!(sets.len(), 5, "{status}");
+        sets.into_iter().any(|set| set & SYS_TIME != 0)
+    };
+    let booted = SystemdBox::builder().boot();
+    assert!(!may_set(&booted.sh("cat /proc/self/status")));
+    assert!(!may_set(&booted.sh("cat /proc/1/status")));
+    let sandbox = Sandbox::new().expect("a sandbox can be made");
+    assert!(!may_set(&sandbox.run("cat", &["/proc/self/status"]).expect("it can be read")));
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod log;
 pub mod moto;
 pub mod nspawn;
+pub mod packages;
 pub mod policy;
 pub mod process;
 pub mod proxy;

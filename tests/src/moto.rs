@@ -122,7 +122,7 @@ fn wait_until_it_listens(process: &mut Kept, log: &Log) -> Result<String> {
 }
 
 /// The virtual environment that `tests/prepare` made: `$FLEETKEY_TEST_VENV`, or in the cache by the hash of its packages.
-fn environment() -> Result<PathBuf> {
+pub fn environment() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("FLEETKEY_TEST_VENV") {
         return Ok(PathBuf::from(folder));
     }

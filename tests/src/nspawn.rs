@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::process::WITHOUT_THE_CLOCK;
+
 /// How long a box may take to come up, and to go: two seconds when the machine is idle.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -25,6 +27,7 @@ const TICK: Duration = Duration::from_millis(25);
 #[derive(Debug)]
 pub struct Builder {
     layer: TempDir,
+    root: &'static Path,
     options: Vec<String>,
 }
 
@@ -66,7 +69,7 @@ impl Builder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("box-{}-{number}", std::process::id());
-        let layers = format!("{}:{}", self.layer.path().display(), root_file_system().display());
+        let layers = format!("{}:{}", self.layer.path().display(), self.root.display());
         let console = TempDir::new().expect("a temporary folder can be made");
         let mut keeper = Command::new(script("box"))
             .args([name.as_str(), layers.as_str()])
@@ -111,7 +114,18 @@ impl SystemdBox {
         let layer = TempDir::new().expect("a temporary folder can be made");
         // The layer's top folder is the box's `/`.
         set_mode(layer.path(), 0o755);
-        Builder { layer, options: Vec::new() }
+        Builder { layer, root: root_file_system(), options: Vec::new() }
+    }
+
+    /// A box like a machine image: with cloud-init, curl, wget and Python. cloud-init does nothing by itself in it.
+    ///
+    /// # Panics
+    /// When this is not run by root.
+    pub fn cloud_builder() -> Builder {
+        static MADE: OnceLock<PathBuf> = OnceLock::new();
+        let builder = Builder { root: MADE.get_or_init(|| made("cloud")), ..Self::builder() };
+        // It would look for an instance that the box is not.
+        builder.file("/etc/cloud/cloud-init.disabled", 0o644, "")
     }
 
     /// The process id, on this machine, of the box's init.
@@ -119,9 +133,11 @@ impl SystemdBox {
         self.init
     }
 
-    /// A command that runs `program` in the box as root; its exit status is the program's.
+    /// A command that runs `program` in the box as root; its exit status is the program's. It has the rights of root
+    /// on this machine, but for setting the clock, which the machine has one of.
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("setpriv");
+        command.args(WITHOUT_THE_CLOCK).args(["--", "nsenter"]);
         let clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
         command.arg(format!("--target={}", self.init)).args(["--all", "--root", "--wd=/", "--"]);
         command.args(clean).arg(program).stdin(Stdio::null());
@@ -224,11 +240,14 @@ impl Drop for SystemdBox {
 /// When it cannot be made.
 pub fn root_file_system() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let output = Command::new(script("rootfs")).stderr(Stdio::inherit()).output().expect("tests/rootfs can be run");
-        assert!(output.status.success(), "no root file system: see what tests/rootfs says above");
-        PathBuf::from(text(&output.stdout).trim())
-    })
+    MADE.get_or_init(|| made("box"))
+}
+
+fn made(flavour: &str) -> PathBuf {
+    let mut command = Command::new(script("rootfs"));
+    let output = command.arg(flavour).stderr(Stdio::inherit()).output().expect("tests/rootfs can be run");
+    assert!(output.status.success(), "no root file system: see what tests/rootfs says above");
+    PathBuf::from(text(&output.stdout).trim())
 }
 
 /// One of the shell programs beside this crate's `Cargo.toml`.

@@ -64,6 +64,12 @@ impl ShippedPolicy {
             if !statement["Resource"].to_string().contains(":s3:") {
                 statement["Resource"] = "*".into();
             }
+            // To IAM a batch is the call that it is a batch of; moto takes it for another.
+            if let Some(actions) = statement["Action"].as_array_mut()
+                && actions.iter().any(|action| action == "sqs:DeleteMessage")
+            {
+                actions.push("sqs:DeleteMessageBatch".into());
+            }
         }
         self.document.to_string()
     }

@@ -16,6 +16,10 @@ use nix::unistd::Pid;
 
 use crate::wait_until;
 
+/// Arguments of setpriv(1) that take the right to set the clock from a program and all that it starts: no namespace has a
+/// wall clock of its own, so that whatever sets it inside sets the machine's.
+pub(crate) const WITHOUT_THE_CLOCK: [&str; 4] = ["--bounding-set", "-sys_time", "--inh-caps", "-sys_time"];
+
 /// One child to start, and where to send it.
 struct Order {
     command: Command,

@@ -41,9 +41,9 @@ impl StatusCommand {
         };
         let status: Status = serde_json::from_slice(&bytes).context("the status file is damaged")?;
         if self.json {
-            data(&format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
+            data(format!("{}\n", String::from_utf8_lossy(&bytes).trim_end()))?;
         } else {
-            data(&status.to_text(Timestamp::now()))?;
+            data(status.to_text(Timestamp::now()))?;
         }
         if !running {
             note("the agent is NOT running; this is how it stood when it ended");

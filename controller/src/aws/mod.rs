@@ -13,8 +13,13 @@ pub(crate) mod console;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
 pub(crate) mod images;
+pub(crate) mod instance_profiles;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
+pub(crate) mod launch;
+pub(crate) mod people;
+pub(crate) mod places;
+pub(crate) mod security_groups;
 pub(crate) mod snapshots;
 pub(crate) mod volumes;
 

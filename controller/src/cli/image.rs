@@ -99,6 +99,17 @@ fn not_off(chosen: &Instance, state: State) -> Refusal {
     }
 }
 
+/// Takes an image of a box that is off, waits until it can be used, and gives its id.
+pub(super) async fn take(
+    fleet: &Fleet,
+    chosen: &Instance,
+    waiter: &Waiter,
+    printer: Printer,
+) -> anyhow::Result<String> {
+    let id = begin(fleet, chosen, waiter, printer).await?;
+    finish(fleet, chosen, &id, waiter, printer).await.map(|image| image.id)
+}
+
 /// Has EC2 take an image, unless it is at one of this box, and gives the image's id.
 async fn begin(fleet: &Fleet, chosen: &Instance, waiter: &Waiter, printer: Printer) -> anyhow::Result<String> {
     let of_this_box = |image: &Image| image.source.as_deref() == Some(&chosen.id);

@@ -13,6 +13,7 @@ use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
+mod create;
 mod delete_image;
 mod image;
 mod list;
@@ -20,6 +21,7 @@ mod list_images;
 mod on_box;
 mod reach;
 mod reboot;
+mod recreate;
 mod register_key;
 mod revoke_key;
 mod role;
@@ -47,6 +49,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
     Image(image::TakeImage),
     List(list::List),
@@ -56,6 +59,7 @@ enum Verb {
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
     Reboot(reboot::Reboot),
+    Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
@@ -110,6 +114,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
@@ -117,6 +122,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
+        Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),

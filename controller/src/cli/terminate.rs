@@ -16,6 +16,7 @@ use crate::printer::{self, Printer};
 use crate::refusal::Refusal;
 use crate::selection::Selector;
 use crate::settings::Settings;
+use crate::ssh::known_hosts::KnownHosts;
 use crate::table::Table;
 
 /// Terminate a box for good, and wait until it is gone.
@@ -58,6 +59,7 @@ impl Terminate {
             confirm(&chosen, &volumes).await?;
         }
         let gone = on_box::bring(&fleet, chosen, Wish::Terminate, &self.waiting, printer).await?;
+        forget_host_keys(&fleet, &gone, printer);
         for kept in volumes.iter().filter(|volume| !volume.deleted_with_box) {
             let id = &kept.id;
             printer.note(&format!("volume {} is kept and goes on costing", kept.described()));
@@ -66,6 +68,14 @@ impl Terminate {
         let row = Row::new(None, &gone, &fleet.namespace);
         let table = listing::table(std::slice::from_ref(&row));
         printer.data(&table, &Terminated { row, volumes: &volumes }).context("writing to standard output")
+    }
+}
+
+/// A box that is gone has no host keys: one that were to show them would be another.
+fn forget_host_keys(fleet: &Fleet, gone: &Instance, printer: Printer) {
+    let forgotten = KnownHosts::open(&fleet.region).and_then(|known| known.forget(&gone.id));
+    if let Err(error) = forgotten {
+        printer.warn(&format!("the host keys of box {} stay on this machine: {error}", gone.id));
     }
 }
 

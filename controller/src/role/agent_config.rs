@@ -104,18 +104,49 @@ mod tests {
             account("admin", &["@@developers", "bob"], AccountMode::Shared),
         ];
         let text = agent_toml(&"admin".parse().unwrap(), &keys, &accounts, &install(None)).unwrap();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        # Written by cloud-init when this box first booted, from the user-data that fleetkey made.
+        source = "iam"
+        registries = ["s3", "ec2"]
+
+        [[grant]]
+        account = "admin"
+        keys = ["alice", "@@developers", "bob"]
+
+        [[grant]]
+        account = "jenkins"
+        keys = ["@@ci"]
+        mode = "exclusive"
+
+        [aws]
+        bucket = "123456789012-fleetkey"
+
+        [push]
+        topic = "fleetkey-agent-notifications"
+        "#);
     }
 
     #[test]
     fn an_endpoint_of_ones_own_is_named_with_its_region() {
         let text = agent_toml(&"admin".parse().unwrap(), &[], &[], &install(Some("http://10.0.0.1:5000"))).unwrap();
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r#"
+        # Written by cloud-init when this box first booted, from the user-data that fleetkey made.
+        source = "iam"
+        registries = ["s3", "ec2"]
+
+        [aws]
+        bucket = "123456789012-fleetkey"
+        region = "us-west-2"
+        endpoint_url = "http://10.0.0.1:5000"
+
+        [push]
+        topic = "fleetkey-agent-notifications"
+        "#);
     }
 
     #[test]
     fn whoever_the_caller_is_must_be_known_by_then() {
         let error = agent_toml(&"admin".parse().unwrap(), &[KeySpec::Me], &[], &install(None)).unwrap_err();
-        insta::assert_snapshot!(error, @"");
+        insta::assert_snapshot!(error, @r#"key spec "__me__" cannot stand in user-data: no box knows who that is; name the person"#);
     }
 }

@@ -126,7 +126,26 @@ mod tests {
                     - {protocol: icmp, type: 3, code: 4, from: 10.0.0.0/8}\n- {protocol: all, from: 2001:db8::/32}\n\
                     - {protocol: tcp, ports: 22, from: 0.0.0.0/0}\n- {ports: 1, from: 10.1.2.3/32}\n- {ports: 1, from: '::/0'}\n";
         let once = told(text);
-        insta::assert_snapshot!(once, @"");
+        insta::assert_snapshot!(once, @r#"
+        - protocol: tcp
+          ports: 22
+          from: 0.0.0.0/0
+        - protocol: udp
+          ports: 8000-8080
+          from: group
+        - protocol: icmp
+          type: 3
+          code: 4
+          from: 10.0.0.0/8
+        - protocol: all
+          from: 2001:db8::/32
+        - protocol: tcp
+          ports: 1
+          from: 10.1.2.3/32
+        - protocol: tcp
+          ports: 1
+          from: "::/0"
+        "#);
         assert_eq!(told(&once), once);
     }
 
@@ -136,6 +155,16 @@ mod tests {
             "- {ports: 22, from: 10.0.0.1/8}\n- {ports: 70000, from: group}\n- {ports: 9-8, from: group}\n\
              - {ports: 22}\n- {protocol: icmp, ports: 22, from: group}\n- {protocol: tpc, ports: 1, from: group}\n\
              - {from: 10.0.0.0/33, ports: 1}\n- {from: example.org, ports: 1}\n- {from: '2001:db8::1/64', ports: 1}\n"
-        ), @"");
+        ), @r#"
+        r.yaml:1:21: from: "10.0.0.1/8" is no range of addresses; give a range whose last bits are zero, such as 10.0.0.0/8 or 2001:db8::/32, or group
+        r.yaml:2:11: ports: 70000 is out of range; give 0 to 65535
+        r.yaml:3:11: ports "9-8" is neither one, such as 443, nor a range, such as 8000-8080
+        r.yaml:4:3: from is missing; give a range such as 10.0.0.0/8, or group for boxes of the same role
+        r.yaml:5:20: a rule of protocol icmp has no ports
+        r.yaml:6:14: protocol: "tpc" is not a protocol; give tcp, udp, icmp, icmpv6, all (did you mean "tcp"?)
+        r.yaml:7:10: from: "10.0.0.0/33" is no range of addresses; give a range whose last bits are zero, such as 10.0.0.0/8 or 2001:db8::/32, or group
+        r.yaml:8:10: from: "example.org" is no range of addresses; give a range whose last bits are zero, such as 10.0.0.0/8 or 2001:db8::/32, or group
+        r.yaml:9:10: from: "2001:db8::1/64" is no range of addresses; give a range whose last bits are zero, such as 10.0.0.0/8 or 2001:db8::/32, or group
+        "#);
     }
 }

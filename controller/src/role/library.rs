@@ -217,3 +217,7 @@ fn faulty(path: &Path, message: String) -> RoleError {
     let place = Place { file: Arc::from(path.display().to_string()), line: 1, column: 1 };
     RoleError::Faulty(Problems(vec![Problem { place, message }]))
 }
+
+#[cfg(test)]
+#[path = "library_tests.rs"]
+pub(super) mod tests;

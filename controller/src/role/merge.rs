@@ -82,25 +82,56 @@ mod tests {
     fn maps_merge_lists_append_and_all_else_overrides() {
         let base = "a: {x: 1, y: {z: [1]}}\nl: [a, b]\ns: old\nkept: true\n";
         let over = "s: new\na: {y: {z: [2], w: 3}}\nl: [b, c]\nadded: 1\n";
-        insta::assert_snapshot!(merged(base, over), @"");
+        insta::assert_snapshot!(merged(base, over), @r#"
+        a:
+          x: 1
+          "y":
+            z:
+            - 1
+            - 2
+            w: 3
+        l:
+        - a
+        - b
+        - b
+        - c
+        s: new
+        kept: true
+        added: 1
+        "#);
     }
 
     #[test]
     fn null_takes_out_what_was_inherited() {
-        insta::assert_snapshot!(merged("a: [1]\nb: {c: 1, d: 2}\n", "a: null\nb: {c: ~}\n"), @"");
-        insta::assert_snapshot!(merged("a: null\n", "a: [1]\n"), @"");
+        insta::assert_snapshot!(merged("a: [1]\nb: {c: 1, d: 2}\n", "a: null\nb: {c: ~}\n"), @r"
+        a: null
+        b:
+          c: null
+          d: 2
+        ");
+        insta::assert_snapshot!(merged("a: null\n", "a: [1]\n"), @r"
+        a:
+        - 1
+        ");
     }
 
     #[test]
     fn an_image_is_replaced_whole() {
         let base = "base_images: {x86_64: {ssm: /aws/service/x}, arm64: {ssm: /aws/service/y}}\n";
-        insta::assert_snapshot!(merged(base, "base_images: {x86_64: {owner: self, name: mine-*}}\n"), @"");
+        insta::assert_snapshot!(merged(base, "base_images: {x86_64: {owner: self, name: mine-*}}\n"), @r"
+        base_images:
+          x86_64:
+            owner: self
+            name: mine-*
+          arm64:
+            ssm: /aws/service/y
+        ");
     }
 
     #[test]
     fn what_does_not_merge_is_told_with_both_places() {
-        insta::assert_snapshot!(merged("a: {runcmd: [x]}\n", "a:\n  runcmd: x\n"), @"");
-        insta::assert_snapshot!(merged("a: {b: c}\n", "a: [b]\n"), @"");
-        insta::assert_snapshot!(merged("a: 1\n", "a: {b: 1}\n"), @"");
+        insta::assert_snapshot!(merged("a: {runcmd: [x]}\n", "a:\n  runcmd: x\n"), @"over.yaml:2:11: a.runcmd is a text here and a list in base.yaml:1:13, and these do not merge; write it in the same form");
+        insta::assert_snapshot!(merged("a: {b: c}\n", "a: [b]\n"), @"over.yaml:1:4: a is a list here and a map in base.yaml:1:4, and these do not merge; write it in the same form");
+        insta::assert_snapshot!(merged("a: 1\n", "a: {b: 1}\n"), @"over.yaml:1:4: a is a map here and a whole number in base.yaml:1:4, and these do not merge; write it in the same form");
     }
 }

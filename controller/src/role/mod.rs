@@ -27,6 +27,7 @@ pub(crate) use model::{
     AccountMode, Arch, BaseImage, Ephemeral, Ingress, IngressSource, ManagedAccount, PackageFormat, Protocol, Role,
     RoleName, RootVolume, Volume, VolumeKind,
 };
+pub(crate) use node::{Key, Node, Place, Value};
 pub(crate) use options::{OptionKind, OptionSpec, OptionValue, OptionValues};
 pub(crate) use policies::agent_policies;
 pub(crate) use problem::RoleError;

@@ -68,6 +68,7 @@ pub(crate) struct Role {
     #[serde(rename = "abstract")]
     pub(crate) abstract_: bool,
     /// Where its image is found, by architecture: the first of the list that there is.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "serialize_images")]
     pub(crate) base_images: BTreeMap<Arch, Vec<BaseImage>>,
     /// The kind of package that the image's distribution installs; a mixin may have none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,14 +83,18 @@ pub(crate) struct Role {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) root_volume: Option<RootVolume>,
     /// Further volumes, made with the box.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) volumes: Vec<Volume>,
     /// What the box's security group lets in.
     pub(crate) ingress: Vec<Ingress>,
     /// Policies of the box's instance profile by name, beside those that the agent needs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) iam_policies: BTreeMap<String, serde_json::Value>,
     /// Accounts beside the admin account that the agent manages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) accounts: Vec<ManagedAccount>,
     /// What the operator can choose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) options: BTreeMap<String, OptionSpec>,
     /// What becomes of the disks that come with the instance; `None` leaves them alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,13 +268,11 @@ words! {
 }
 
 /// Where an image is found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BaseImage {
     /// By a public parameter of Systems Manager, whose value is the image's id.
     Ssm {
         /// The parameter, beginning with `/aws/service/`.
-        #[serde(rename = "ssm")]
         parameter: String,
     },
     /// By owner and name: the newest that matches.
@@ -279,6 +282,18 @@ pub(crate) enum BaseImage {
         /// The name, with `*` and `?` as EC2's filters take them.
         name: String,
     },
+}
+
+/// A role file has the ways of finding an image in one map.
+fn serialize_images<S: Serializer>(images: &BTreeMap<Arch, Vec<BaseImage>>, serializer: S) -> Result<S::Ok, S::Error> {
+    let fields = |ways: &Vec<BaseImage>| {
+        let fields = ways.iter().flat_map(|way| match way {
+            BaseImage::Ssm { parameter } => vec![("ssm", parameter.clone())],
+            BaseImage::Pattern { owner, name } => vec![("owner", owner.clone()), ("name", name.clone())],
+        });
+        fields.collect::<BTreeMap<&str, String>>()
+    };
+    serializer.collect_map(images.iter().map(|(arch, ways)| (arch, fields(ways))))
 }
 
 /// The root volume.

@@ -288,3 +288,7 @@ impl Role {
         Ok(OptionValues(values))
     }
 }
+
+#[cfg(test)]
+#[path = "options_tests.rs"]
+mod tests;

@@ -7,8 +7,8 @@ use fleetkey_common::key_spec::KeySpec;
 use super::cloud_config;
 use super::fields::{Findings, find};
 use super::model::{
-    AccountMode, Arch, BaseImage, Ephemeral, FileSystem, ManagedAccount, PackageFormat, Role, RoleName, RootVolume,
-    Volume, VolumeKind,
+    AccountMode, Arch, BaseImage, Ephemeral, FileSystem, Ingress, ManagedAccount, PackageFormat, Role, RoleName,
+    RootVolume, Volume, VolumeKind,
 };
 use super::node::{Key, Node, Place, Value};
 use super::options;
@@ -93,7 +93,7 @@ pub(super) fn role(name: &RoleName, head: &Head, merged: &Node) -> Result<Role, 
         instance_type: at("instance_type").and_then(|node| instance_type(node, reader)),
         root_volume: at("root_volume").map(|node| root_volume(node, reader)),
         volumes: at("volumes").map(|node| volumes(node, reader)).unwrap_or_default(),
-        ingress: at("ingress").map_or_else(ingress::default, |node| ingress::read(node, reader)),
+        ingress: at("ingress").map_or_else(|| default_ingress(head), |node| ingress::read(node, reader)),
         iam_policies: at("iam_policies").map(|node| policies(node, reader)).unwrap_or_default(),
         accounts: at("accounts").map(|node| accounts(node, reader)).unwrap_or_default(),
         options: at("options").map(|node| options::read(node, reader)).unwrap_or_default(),
@@ -107,6 +107,11 @@ pub(super) fn role(name: &RoleName, head: &Head, merged: &Node) -> Result<Role, 
         complete(&role, &entries, &head.place, reader);
     }
     findings.into_result(role)
+}
+
+/// A mixin that says nothing of it leaves it to the roles that extend it.
+fn default_ingress(head: &Head) -> Vec<Ingress> {
+    if head.abstract_ { Vec::new() } else { ingress::default() }
 }
 
 /// What a role that is launched cannot do without.

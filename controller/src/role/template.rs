@@ -44,10 +44,15 @@ pub(super) struct ClusterContext<'a> {
     pub(super) ordinal: u32,
 }
 
-/// Jinja's own signs; a text keeps the newline at its end.
+/// Jinja's own signs. A text keeps the newline at its end, and a line that holds only a `{% ... %}` leaves none behind.
 fn syntax() -> SyntaxConfig {
     // The signs are the default ones, which go together.
-    SyntaxConfig::builder().keep_trailing_newline(true).build().unwrap_or_default()
+    SyntaxConfig::builder()
+        .keep_trailing_newline(true)
+        .trim_blocks(true)
+        .lstrip_blocks(true)
+        .build()
+        .unwrap_or_default()
 }
 
 fn environment<'a>() -> Environment<'a> {
@@ -129,12 +134,12 @@ fn evaluate(environment: &Environment<'_>, text: &str, context: &minijinja::Valu
 
 /// What is wrong with a template, and at which line of the file.
 fn told(node: &Node, text: &str, error: &Error) -> (Place, String) {
-    let within = error.line().filter(|_| text.trim_end().contains('\n')).unwrap_or(0) as u64;
-    // The text of a block begins on the line after its `|`.
-    let place = if within == 0 {
-        node.place.clone()
-    } else {
-        Place { line: node.place.line + within, column: 1, ..node.place.clone() }
+    // A block's place is that of its first line, like a quoted text's.
+    let within = error.line().map_or(0, |line| line.saturating_sub(1)) as u64;
+    let place = match within {
+        0 => node.place.clone(),
+        _ if !text.trim_end().contains('\n') => node.place.clone(),
+        _ => Place { line: node.place.line + within, column: 1, ..node.place.clone() },
     };
     let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
     let hint = match error.kind() {

@@ -2,6 +2,7 @@
 //!
 //! Files are small and written by people: size, depth and aliases are limited, so that no file can take the memory.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,9 +41,18 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
     let tree: Tree = serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().map_or_else(|| top(String::new()).place, |at| place(file, at));
-        let said = DefaultMessageFormatter.format_message(error);
+        let said = match error {
+            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                Cow::Owned(format!("{key} stands twice in the same map; take one out"))
+            }
+            error => DefaultMessageFormatter.format_message(error),
+        };
         // A parser's hint may go over several lines; what is wrong stands in the first.
-        Problem { place, message: said.lines().next().unwrap_or("this is no YAML").to_owned() }
+        let said = said.lines().next().unwrap_or("this is no YAML");
+        let from = text.lines().nth(usize::try_from(place.line - 1).unwrap_or(usize::MAX)).unwrap_or_default();
+        let unquoted = said.contains("string scalar") && from.contains("{{");
+        let hint = if unquoted { "; a value that begins with a template stands in quotes: \"{{ ... }}\"" } else { "" };
+        Problem { place, message: format!("{said}{hint}") }
     })?;
     Reading { file, text }.node(tree)
 }
@@ -150,7 +160,7 @@ impl<'de> Visitor<'de> for RawVisitor {
         while let Some((key, value)) = entries.next_entry::<Spanned<String>, Tree>()? {
             // `1` and `"1"` are two keys to YAML and one to us.
             if map.iter().any(|(known, _)| known.value == key.value) {
-                return Err(A::Error::custom(format!("the key {:?} stands twice", key.value)));
+                return Err(A::Error::custom(format!("{} stands twice in the same map; take one out", key.value)));
             }
             map.push((key, value));
         }
@@ -205,5 +215,73 @@ impl Reading<'_> {
             ));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: impl AsRef<[u8]>) -> String {
+        match parse(&Arc::from("r.yaml"), text.as_ref()) {
+            Ok(node) => serde_json::to_string(&node).unwrap(),
+            Err(problem) => problem.to_string(),
+        }
+    }
+
+    #[test]
+    fn values_are_read_in_the_order_of_the_file() {
+        let text =
+            "b: [1, -2, 1.5, true, null, ~]\na: {x: 'yes', y: \"0644\", z: 1.2.3}\nc: |\n  two\n  lines\nd:\n10: ten\n";
+        insta::assert_snapshot!(told(text), @r#"{"b":[1,-2,1.5,true,null,null],"a":{"x":"yes","y":"0644","z":"1.2.3"},"c":"two\nlines\n","d":null,"10":"ten"}"#);
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_told_with_line_and_column() {
+        for text in ["a: [1, 2\nb: 3\n", "a: 1\n b: 2\n", "a: 'x\n", "a: *nowhere\n", "a: !!binary x\n", "a: !own x\n"]
+        {
+            let said = told(text);
+            assert!(said.starts_with("r.yaml:"), "{text:?}: {said}");
+            assert!(!said.contains("r.yaml:0"), "{text:?}: {said}");
+            assert_eq!(said.lines().count(), 1, "{text:?}: {said}");
+        }
+        insta::assert_snapshot!(told("a: 1\nb: {c: 2}\nb: 3\n"), @"r.yaml:3:1: b stands twice in the same map; take one out");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"r.yaml:2:1: budget breached: Documents { documents: 2 }");
+        insta::assert_snapshot!(told("a: *nowhere\n"), @"r.yaml:1:4: alias references unknown anchor");
+        insta::assert_snapshot!(told("a: [1, 2\nb: 3\n"), @"r.yaml:2:2: illegal placement of ':' indicator");
+    }
+
+    #[test]
+    fn what_cloud_init_would_read_otherwise_is_refused() {
+        insta::assert_snapshot!(told("x: 1\na: [yes]\n"), @r#"r.yaml:2:5: yes is a switch to some and a text to others; write true, false or "yes""#);
+        insta::assert_snapshot!(told("a: {b: Off}\n"), @r#"r.yaml:1:8: Off is a switch to some and a text to others; write true, false or "Off""#);
+        insta::assert_snapshot!(told("write_files:\n  - permissions: 0644\n"), @r#"r.yaml:2:18: 0644 is octal to some and decimal to others; write it in quotes: "0644""#);
+        assert_eq!(told("a: [0, 0.5, -0, y, n, yes please]\n"), r#"{"a":[0,0.5,0,"y","n","yes please"]}"#);
+    }
+
+    #[test]
+    fn t5_bytes_that_are_no_text_and_files_that_are_too_large_are_refused() {
+        insta::assert_snapshot!(told(b"a: 1\nb: \xff\n"), @"r.yaml:2:4: this byte is not UTF-8; save the file as UTF-8");
+        let long = format!("a: {}\n", "x".repeat(LARGEST));
+        insta::assert_snapshot!(told(long), @"r.yaml:1:1: the file has 131076 bytes; a role has at most 131072");
+    }
+
+    #[test]
+    fn t5_no_file_takes_the_memory_by_aliases_or_the_stack_by_depth() {
+        let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let before = format!("*a{}", level - 1);
+            bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(", "));
+        }
+        assert!(told(&bomb).starts_with("r.yaml:"), "{}", told(&bomb));
+        let deep = "[".repeat(5_000) + &"]".repeat(5_000);
+        assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
+        let deep: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
+    }
+
+    #[test]
+    fn an_alias_and_a_merge_key_stand_for_what_they_name() {
+        assert_eq!(told("a: &x {b: 1}\nc: *x\nd: {<<: *x, e: 2}\n"), r#"{"a":{"b":1},"c":{"b":1},"d":{"e":2,"b":1}}"#);
     }
 }

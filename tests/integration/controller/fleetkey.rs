@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_credential_types::Credentials;
@@ -11,6 +12,10 @@ use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time::timeout;
+
+/// How long a run may take on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(2);
 
 /// An operator's machine: a home with credentials, and nothing else in the environment.
 pub(super) struct Operator {
@@ -94,12 +99,19 @@ impl Operator {
 
     /// The same with these environment variables in place of the zone.
     pub(super) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+        let output = timeout(DEADLINE, self.command(arguments, variables).output()).await;
+        let output = output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??;
+        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
+        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+    }
+
+    /// The program with these arguments and variables, without a terminal; ended when dropped.
+    pub(super) fn command(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let mut command = Command::new(program("fleetkey"));
         command.args(arguments).env_clear().env("HOME", self.home.path()).env("AWS_ENDPOINT_URL", &self.endpoint);
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
-        let output = command.stdin(Stdio::null()).output().await?;
-        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
-        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
     }
 
     /// `register-key FILE --output json` and more.

@@ -7,16 +7,20 @@ use anyhow::{Context as _, Result};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::moto::Moto;
+use fleetkey_tests::packages::Packages;
 use fleetkey_tests::policy::ShippedPolicy;
 use fleetkey_tests::proxy::Proxy;
 
 use super::box_at_hand::{ROLE, launch};
+use super::boxes::launch_box;
 use super::fleetkey::Operator;
 
 const USER: &str = "alice";
 const REGISTER: &str = "controller-register-key";
 const REVOKE: &str = "controller-revoke-key";
+const LIFECYCLE: &str = "controller-lifecycle";
 const SSH: &str = "controller-ssh";
+const PUBLISH_AGENT: &str = "controller-publish-agent";
 const FIRST_USE: &str = "controller-first-use";
 
 /// In AWS, who may list a bucket may ask whether it is there; to moto this is a permission of its own.
@@ -67,7 +71,9 @@ impl Limited {
         let calls = self.proxy.take_calls().into_iter().map(|call| format!("{}:{}", call.service, call.action));
         // AWS lets everybody ask who is calling.
         let calls = calls.filter(|call| call != "sts:GetCallerIdentity");
-        calls.map(|call| call.replace("ListObjectsV2", "ListBucket").replace("HeadBucket", "ListBucket")).collect()
+        // Operations that have no permission of their own.
+        let named = [("ListObjectsV2", "ListBucket"), ("HeadBucket", "ListBucket"), ("HeadObject", "GetObject")];
+        calls.map(|call| named.iter().fold(call, |call, (from, to)| call.replace(from, to))).collect()
     }
 }
 
@@ -182,6 +188,70 @@ async fn logging_in_needs_every_permission_of_its_policy_and_no_other() -> Resul
     limited.allow(None).await?;
     let ran = limited.operator.run(&log_in).await?.ended(1);
     assert!(ran.stderr.contains("shows no host keys"), "{}", ran.stderr);
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    Ok(())
+}
+
+#[tokio::test]
+async fn publishing_the_agent_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(PUBLISH_AGENT, &[]).await?;
+    let packages = Packages::stand_in()?;
+    let deb = packages.deb()?;
+    let publish = ["agent", "publish", deb.to_str().context("the path is text")?];
+    // To moto, looking for what is not there takes no permission to list.
+    for action in ["s3:GetObject", "s3:PutObject"] {
+        limited.allow(Some(action)).await?;
+        let ran = limited.operator.run(&publish).await?.ended(1);
+        assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
+    }
+    limited.allow(None).await?;
+    limited.operator.run(&publish).await?.ended(0);
+    limited.operator.run(&["agent", "list"]).await?.ended(0);
+    limited.operator.run(&["agent", "url", "--format", "deb"]).await?.ended(0);
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    Ok(())
+}
+
+#[tokio::test]
+async fn boxes_and_images_need_every_permission_of_their_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(LIFECYCLE, &[]).await?;
+    limited.moto.enforce_iam(u32::MAX)?;
+    launch_box(limited.cloud(), "web").await?;
+    limited.moto.enforce_iam(0)?;
+    let run = async |arguments: &[&str], code: i32| -> Result<String> {
+        Ok(limited.operator.run(&[arguments, &["--namespace", "/"]].concat()).await?.ended(code).stderr)
+    };
+    let delete = ["delete-image", "web", "-i", "0", "--yes"];
+    for (arguments, needed) in [
+        (&["list"][..], &["ec2:DescribeInstances"][..]),
+        (&["show", "web"], &["ec2:DescribeVolumes"]),
+        (&["reboot", "web"], &["ec2:RebootInstances"]),
+        (&["stop", "web"], &["ec2:StopInstances"]),
+        (&["start", "web"], &["ec2:StartInstances"]),
+        (&["stop", "web"], &[]),
+        (&["image", "web"], &["ec2:DescribeImages", "ec2:CreateImage", "ec2:CreateTags"]),
+        (&delete, &["ec2:DescribeInstances", "ec2:CreateTags", "ec2:DeregisterImage"]),
+        (&["terminate", "web", "--yes"], &["ec2:DescribeVolumes", "ec2:TerminateInstances"]),
+    ] {
+        for action in needed {
+            limited.allow(Some(action)).await?;
+            let stderr = run(arguments, 1).await?;
+            assert!(tells_of(&stderr, action), "{action}: {stderr}");
+        }
+        limited.allow(None).await?;
+        run(arguments, 0).await?;
+    }
+    // The image that could not be tagged is there, and its deletion stops half way.
+    limited.allow(Some("ec2:DeleteSnapshot")).await?;
+    let stderr = run(&delete, 1).await?;
+    assert!(tells_of(&stderr, "ec2:DeleteSnapshot"), "{stderr}");
+    let finish = stderr.lines().find_map(|line| line.strip_prefix("hint: run again to finish: fleetkey "));
+    let finish: Vec<_> = finish.context("it says how to finish")?.split(' ').chain(["--yes"]).collect();
+    limited.allow(Some("ec2:DescribeSnapshots")).await?;
+    let stderr = run(&finish, 1).await?;
+    assert!(tells_of(&stderr, "ec2:DescribeSnapshots"), "{stderr}");
+    limited.allow(None).await?;
+    run(&finish, 0).await?;
     assert_eq!(limited.called_for(), limited.policy.actions());
     Ok(())
 }

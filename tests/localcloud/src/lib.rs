@@ -12,6 +12,7 @@
 
 mod cloud;
 mod cloud_box;
+pub mod demo;
 mod groups;
 mod hello;
 pub mod inside;

@@ -1,7 +1,8 @@
 //! The demo: a person joins and leaves, and a real box follows, with the times that this took.
 //!
 //! AWS is played by moto; the box, its sshd and the agent are real, in sandboxes. Nothing here touches the machine's own
-//! accounts, files or sshd, and nothing of it is left behind, also when it is interrupted.
+//! accounts, files or sshd, and nothing of it is left behind, also when it is interrupted. Its last act, on boxes that
+//! boot, is handed in by the crate that has them.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::layout::{Layout, span};
 use self::screen::Screen;
-use self::story::{Stop, Story};
+pub use self::story::{Outcome, Stop, Story};
 
 mod backdrop;
 mod directory;
@@ -26,12 +27,12 @@ mod story;
 /// The exit code of a program that was interrupted, by the custom of shells: 128 and SIGINT's number.
 const INTERRUPTED: u8 = 130;
 
-/// Plays the demo on stdout. The exit code is 0 when every step held, 1 when one did not, and 130 when it was
+/// Plays the demo on stdout, with `last` as its last act. The exit code is 0 when every step held, 1 when one did not, and 130 when it was
 /// interrupted.
 ///
 /// # Errors
 /// When it could not begin at all.
-pub fn run() -> Result<ExitCode> {
+pub fn run(last: impl FnOnce(&mut Story<'_>, &Runtime) -> Result<(), Stop>) -> Result<ExitCode> {
     let start = Instant::now();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let cancel = CancellationToken::new();
@@ -40,9 +41,11 @@ pub fn run() -> Result<ExitCode> {
     let screen = Screen::start(layout).context("cannot start the thread that draws")?;
     let mut story = Story::new(&screen, layout, cancel);
     story.title("Fleetkey: a box that follows IAM");
-    story.note("sshd and the agent are real, in sandboxes of their own. AWS is played by moto.");
+    story.note("sshd, the agent and the boxes are real, in places of their own. AWS is played by moto.");
     // Each act has taken down all that it built by the time it returns.
-    let played = iam::play(&mut story, &runtime).and_then(|()| directory::play(&mut story));
+    let played = iam::play(&mut story, &runtime)
+        .and_then(|()| directory::play(&mut story))
+        .and_then(|()| last(&mut story, &runtime));
     let (summary, code) = match played {
         Ok(()) => {
             let text =

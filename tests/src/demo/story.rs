@@ -16,7 +16,7 @@ const INTERRUPTION_LAG: Duration = Duration::from_millis(50);
 
 /// Why the story ends before its end. What there is to say of it has been shown.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub enum Stop {
     /// This step did not hold.
     Failed(String),
     /// Somebody interrupted it.
@@ -25,7 +25,7 @@ pub(super) enum Stop {
 
 /// How a step came out.
 #[derive(Debug, Default)]
-pub(super) struct Outcome {
+pub struct Outcome {
     detail: Option<String>,
     file: Option<Duration>,
     all: Option<Duration>,
@@ -34,25 +34,25 @@ pub(super) struct Outcome {
 
 impl Outcome {
     /// It held; the time to show is that of the whole step.
-    pub(super) fn held() -> Self {
+    pub fn held() -> Self {
         Self::default()
     }
 
     /// It held: the key file was right after `file`, and a login showed it after `all`.
-    pub(super) fn after(file: Duration, all: Duration) -> Self {
+    pub fn after(file: Duration, all: Duration) -> Self {
         Self { file: Some(file), all: Some(all), ..Self::default() }
     }
 
     /// More to say on its line.
     #[must_use]
-    pub(super) fn saying(mut self, detail: impl Into<String>) -> Self {
+    pub fn saying(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
     }
 
     /// Lines to show below it.
     #[must_use]
-    pub(super) fn quoting(mut self, text: &str) -> Self {
+    pub fn quoting(mut self, text: &str) -> Self {
         self.quote = text.lines().map(str::to_owned).collect();
         self
     }
@@ -60,7 +60,7 @@ impl Outcome {
 
 /// The story as told so far.
 #[derive(Debug)]
-pub(super) struct Story<'screen> {
+pub struct Story<'screen> {
     screen: &'screen Screen,
     layout: Layout,
     cancel: CancellationToken,
@@ -74,43 +74,43 @@ impl<'screen> Story<'screen> {
     }
 
     /// How many steps were told.
-    pub(super) fn steps(&self) -> usize {
+    pub fn steps(&self) -> usize {
         self.steps
     }
 
     /// What is cancelled when somebody interrupts.
-    pub(super) fn cancel(&self) -> CancellationToken {
+    pub fn cancel(&self) -> CancellationToken {
         self.cancel.clone()
     }
 
     /// Shows a heading.
-    pub(super) fn title(&self, text: &str) {
+    pub fn title(&self, text: &str) {
         self.screen.line(self.layout.title(text));
     }
 
     /// Starts an act.
-    pub(super) fn act(&self, text: &str) {
+    pub fn act(&self, text: &str) {
         self.screen.line(String::new());
         self.title(text);
     }
 
     /// Says something aside.
-    pub(super) fn note(&self, text: &str) {
+    pub fn note(&self, text: &str) {
         self.screen.line(self.layout.note(text));
     }
 
     /// Shows a line as it is.
-    pub(super) fn say(&self, text: String) {
+    pub fn say(&self, text: String) {
         self.screen.line(text);
     }
 
     /// Says what the two columns of times are.
-    pub(super) fn columns(&self, first: &str, second: &str) {
+    pub fn columns(&self, first: &str, second: &str) {
         self.screen.line(self.layout.columns(first, second));
     }
 
     /// Builds what the steps need. Its line has no number.
-    pub(super) fn prepare<T>(&self, doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T, Stop> {
+    pub fn prepare<T>(&self, doing: &str, work: impl FnOnce() -> Result<T>) -> Result<T, Stop> {
         let start = Instant::now();
         self.screen.waiting(None, doing);
         let built = work().map_err(|error| self.failed(None, doing, start, &error))?;
@@ -119,7 +119,7 @@ impl<'screen> Story<'screen> {
     }
 
     /// Tells one step.
-    pub(super) fn step(&mut self, doing: &str, work: impl FnOnce() -> Result<Outcome>) -> Result<(), Stop> {
+    pub fn step(&mut self, doing: &str, work: impl FnOnce() -> Result<Outcome>) -> Result<(), Stop> {
         let start = Instant::now();
         let number = Some(self.steps + 1);
         self.screen.waiting(number, doing);

@@ -16,7 +16,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
 use crate::log::Log;
-use crate::process::{Kept, bound, signal};
+use crate::process::{Kept, WITHOUT_THE_CLOCK, bound, signal};
 use crate::scratch::Scratch;
 
 /// What process 1 of a sandbox runs.
@@ -143,7 +143,7 @@ impl Sandbox {
     /// program, and the program ends when the command is killed.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = self.enter(&["--mount", "--pid", "--uts", "--root", "--wd"]);
-        command.args(["setpriv", "--pdeathsig", "KILL", "--"]).arg(program);
+        command.args(["setpriv", "--pdeathsig", "KILL"]).args(WITHOUT_THE_CLOCK).arg("--").arg(program);
         command.env_clear().envs(ENVIRONMENT);
         command
     }

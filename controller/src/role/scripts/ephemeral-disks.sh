@@ -54,15 +54,14 @@ join_disks() {
             dnf --assumeyes --quiet install mdadm
         fi >&2 </dev/null || echo 'fleetkey: mdadm cannot be installed' >&2
     fi
-    if command -v mdadm >/dev/null; then
-        mdadm --create /dev/md/ephemeral --run --quiet --level=0 --homehost=any --raid-devices="$#" "$@" >&2
+    if command -v mdadm >/dev/null && mdadm --create /dev/md/ephemeral --run --quiet --level=0 --homehost=any \
+        --raid-devices="$#" "$@" >&2; then
         readlink -f /dev/md/ephemeral
-    elif command -v vgcreate >/dev/null; then
-        vgcreate --yes ephemeral "$@" >&2
-        lvcreate --yes --name all --extents 100%FREE --stripes "$#" ephemeral >&2
+    elif command -v vgcreate >/dev/null && vgcreate --yes ephemeral "$@" >&2 &&
+        lvcreate --yes --name all --extents 100%FREE --stripes "$#" ephemeral >&2; then
         echo /dev/ephemeral/all
     else
-        echo 'fleetkey: disks cannot be joined without mdadm or LVM; only the first is used' >&2
+        echo 'fleetkey: neither mdadm nor LVM joins the disks: only the first is used' >&2
         echo "$1"
     fi
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> anyhow::Result<ExitCode> {
-    fleetkey_tests::demo::run()
+    fleetkey_tests::demo::run(fleetkey_localcloud::demo::play)
 }

@@ -1,0 +1,143 @@
+//! Security groups and what they let in: found, made, changed, deleted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification, UserIdGroupPair,
+};
+
+use super::instances::filter;
+use super::{CallError, failed};
+use crate::ingress::{Rule, RuleSource};
+
+/// A security group as EC2 describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// `sg-...`
+    pub(crate) id: String,
+    /// What it lets in, a rule for each source.
+    pub(crate) rules: BTreeSet<Rule>,
+    /// Its tags.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// The protocol that stands for all.
+const ALL: &str = "-1";
+
+/// The group of this name in a network; no two there have the same.
+pub(crate) async fn find(client: &Client, network: &str, name: &str) -> Result<Option<Group>, CallError> {
+    let filters = [filter("group-name", [name.to_owned()]), filter("vpc-id", [network.to_owned()])];
+    let answer = client.describe_security_groups().set_filters(Some(filters.to_vec())).send().await;
+    let answer = answer.map_err(failed(format!("ec2 DescribeSecurityGroups {name} in {network}")))?;
+    Ok(answer.security_groups.unwrap_or_default().into_iter().find_map(read))
+}
+
+/// Makes a group, with its tags from the first moment, and gives its id. It lets nothing in yet.
+pub(crate) async fn create(
+    client: &Client,
+    network: &str,
+    name: &str,
+    description: &str,
+    tags: &[(&str, &str)],
+) -> Result<String, CallError> {
+    let action = format!("ec2 CreateSecurityGroup {name} in {network}");
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
+    let tags = TagSpecification::builder().resource_type(ResourceType::SecurityGroup).set_tags(Some(tags)).build();
+    let call = client.create_security_group().vpc_id(network).group_name(name).description(description);
+    let answer = call.tag_specifications(tags).send().await.map_err(failed(action.clone()))?;
+    answer.group_id.ok_or_else(|| CallError::answer(action, "the answer has no id"))
+}
+
+/// Lets something in. Let in already: done.
+pub(crate) async fn authorize(client: &Client, group: &str, rule: &Rule) -> Result<(), CallError> {
+    let call = client.authorize_security_group_ingress().group_id(group).ip_permissions(permission(rule, group));
+    match call.send().await.map_err(failed(format!("ec2 AuthorizeSecurityGroupIngress {rule} to {group}"))) {
+        Err(error) if error.code.as_deref() != Some("InvalidPermission.Duplicate") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Lets something in no more. Not let in anyway: done.
+pub(crate) async fn revoke(client: &Client, group: &str, rule: &Rule) -> Result<(), CallError> {
+    let call = client.revoke_security_group_ingress().group_id(group).ip_permissions(permission(rule, group));
+    match call.send().await.map_err(failed(format!("ec2 RevokeSecurityGroupIngress {rule} to {group}"))) {
+        Err(error) if error.code.as_deref() != Some("InvalidPermission.NotFound") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Deletes a group that nothing uses. Gone already: done.
+pub(crate) async fn delete(client: &Client, group: &str) -> Result<(), CallError> {
+    let answer = client.delete_security_group().group_id(group).send().await;
+    match answer.map_err(failed(format!("ec2 DeleteSecurityGroup {group}"))) {
+        Err(error) if error.code.as_deref() != Some("InvalidGroup.NotFound") => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn read(described: SecurityGroup) -> Option<Group> {
+    let id = described.group_id?;
+    let permissions = described.ip_permissions.unwrap_or_default().into_iter();
+    let rules = permissions.flat_map(|permission| flatten(&permission, &id)).collect();
+    let tags = described.tags.unwrap_or_default().into_iter();
+    let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
+    Some(Group { id, rules, tags })
+}
+
+/// A rule for each source of a permission.
+fn flatten(permission: &IpPermission, own: &str) -> Vec<Rule> {
+    let protocol = permission.ip_protocol().unwrap_or(ALL);
+    let ports = if protocol == ALL { None } else { permission.from_port().zip(permission.to_port()) };
+    let group = |id: &str| if id == own { RuleSource::Group } else { RuleSource::OtherGroup(id.to_owned()) };
+    let ipv4 = permission.ip_ranges().iter().filter_map(|range| Some(RuleSource::Ipv4(range.cidr_ip()?.to_owned())));
+    let ipv6 = permission.ipv6_ranges().iter();
+    let ipv6 = ipv6.filter_map(|range| Some(RuleSource::Ipv6(range.cidr_ipv6()?.to_owned())));
+    let groups = permission.user_id_group_pairs().iter().filter_map(|pair| pair.group_id().map(group));
+    let lists = permission.prefix_list_ids().iter();
+    let lists = lists.filter_map(|list| Some(RuleSource::PrefixList(list.prefix_list_id()?.to_owned())));
+    let sources = ipv4.chain(ipv6).chain(groups).chain(lists);
+    sources.map(|source| Rule { protocol: protocol.to_owned(), ports, source }).collect()
+}
+
+fn permission(rule: &Rule, own: &str) -> IpPermission {
+    let ports = rule.ports;
+    let permission = IpPermission::builder().ip_protocol(&rule.protocol);
+    let permission = permission.set_from_port(ports.map(|(from, _)| from)).set_to_port(ports.map(|(_, to)| to));
+    let group = |id: &str| UserIdGroupPair::builder().group_id(id).build();
+    match &rule.source {
+        RuleSource::Ipv4(range) => permission.ip_ranges(IpRange::builder().cidr_ip(range).build()),
+        RuleSource::Ipv6(range) => permission.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(range).build()),
+        RuleSource::Group => permission.user_id_group_pairs(group(own)),
+        RuleSource::OtherGroup(id) => permission.user_id_group_pairs(group(id)),
+        RuleSource::PrefixList(id) => permission.prefix_list_ids(PrefixListId::builder().prefix_list_id(id).build()),
+    }
+    .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_permission_of_several_sources_is_as_many_rules_and_each_goes_back_to_ec2_alone() {
+        let described = IpPermission::builder()
+            .ip_protocol("tcp")
+            .from_port(22)
+            .to_port(22)
+            .ip_ranges(IpRange::builder().cidr_ip("0.0.0.0/0").description("anybody").build())
+            .ip_ranges(IpRange::builder().cidr_ip("10.0.0.0/8").build())
+            .ipv6_ranges(Ipv6Range::builder().cidr_ipv6("::/0").build())
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-1").build())
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-2").build())
+            .prefix_list_ids(PrefixListId::builder().prefix_list_id("pl-1").build())
+            .build();
+        let rules = flatten(&described, "sg-1");
+        assert_eq!(rules.len(), 6);
+        for rule in rules {
+            assert_eq!(flatten(&permission(&rule, "sg-1"), "sg-1"), [rule]);
+        }
+        let all = Rule { protocol: ALL.to_owned(), ports: None, source: RuleSource::Group };
+        assert_eq!(flatten(&permission(&all, "sg-1"), "sg-1"), [all]);
+    }
+}

@@ -1,0 +1,322 @@
+//! `fleetkey create`: launches a box of a role.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+use super::image::take;
+use super::role::{RolePath, named_value};
+use crate::fleet::Fleet;
+use crate::image::parse_image_id;
+use crate::instance::State;
+use crate::interrupt;
+use crate::launch::course::{Course, Made, Manner};
+use crate::launch::plan::{self, Machine, Row};
+use crate::launch::request::{Request, Source};
+use crate::launch::{World, keys};
+use crate::printer::Printer;
+use crate::refusal::Refusal;
+use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::selection::parse_id;
+use crate::session::find_bucket;
+use crate::settings::Settings;
+use crate::table::Table;
+use crate::wait::Waiter;
+
+/// Launch a box of a role, and wait until it can be used.
+///
+/// Security group and instance profile of the role are made, or brought to what the role says; then EC2 launches the
+/// box, which sets itself up by cloud-init. Interrupted, the same command goes on where it was, and launches no second
+/// box; after an error, what was made is undone.
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    #[command(flatten)]
+    flags: LaunchFlags,
+    /// Image in place of the role's base image: ami- and 8 or 17 hexadecimal digits
+    #[arg(short, long, alias = "boot-image", value_name = "AMI", value_parser = parse_image_id)]
+    image: Option<String>,
+    /// Bring installed packages up to date at boot
+    #[arg(short = 'U', long)]
+    upgrade: bool,
+}
+
+/// The flags of everything that launches a box.
+#[derive(Debug, Args)]
+pub(super) struct LaunchFlags {
+    /// Role of the box, in the namespace unless it begins with a slash; fleetkey role list names the roles
+    role: String,
+    #[command(flatten)]
+    what: WhatFlags,
+    #[command(flatten)]
+    how: HowFlags,
+}
+
+/// What the box is to be.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "The box")]
+struct WhatFlags {
+    /// Who may log in: alice, dev-*, @alice, @@developers or __me__; the first names one person, whose key EC2 puts in
+    /// at launch [default: FLEETKEY_KEYPAIRS, CGCLOUD_KEYPAIRS, else __me__]
+    #[arg(short, long, value_name = "SPEC", num_args = 1..)]
+    keypairs: Vec<String>,
+    /// Instance type [default: FLEETKEY_INSTANCE_TYPE, CGCLOUD_INSTANCE_TYPE, that of the role, else a small one]
+    #[arg(short = 't', long, value_name = "TYPE", value_parser = parse_type)]
+    instance_type: Option<String>,
+    /// Architecture of the base image: x86_64 or arm64 [default: what instance type and role have in common]
+    #[arg(long, value_name = "ARCH")]
+    arch: Option<Arch>,
+    /// VPC to put it in [default: the default one]
+    #[arg(long, value_name = "ID", value_parser = parse_vpc)]
+    vpc: Option<String>,
+    /// Subnet to put it in [default: the VPC's only or default one in the zone]
+    #[arg(long, value_name = "ID", value_parser = parse_subnet)]
+    subnet: Option<String>,
+    /// Size of the root volume [default: that of the role or the image, whichever is larger]
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    root_volume: Option<u32>,
+    /// Option of the role; fleetkey role options names them
+    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value)]
+    option: Vec<(String, String)>,
+    /// Install no agent: the keys of the launch stay as they are
+    #[arg(long)]
+    no_agent: bool,
+    #[command(flatten)]
+    role_path: RolePath,
+}
+
+/// How it is gone about.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "How it is done")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
+struct HowFlags {
+    /// Take an image of it when it is ready, for which it is stopped and started again
+    #[arg(short = 'I', long)]
+    create_image: bool,
+    /// Terminate it when all is done
+    #[arg(short = 'T', long, conflicts_with = "never_terminate")]
+    terminate: bool,
+    /// Leave everything as it is after an error
+    #[arg(short = 'N', long)]
+    never_terminate: bool,
+    /// Do not wait until it can be used: end once EC2 has launched it
+    #[arg(short = 'Q', long, visible_alias = "no-wait", conflicts_with = "create_image")]
+    quick: bool,
+    /// Make another box even if the same command was interrupted before
+    #[arg(long)]
+    anew: bool,
+    /// How long all waits together may take
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_time)]
+    timeout: Duration,
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Accepted for scripts of CGCloud: the box that was made is always shown
+    #[arg(long, hide = true)]
+    list: bool,
+}
+
+/// What is printed with `--output json` once a box is made.
+#[derive(Serialize)]
+struct Box<'a> {
+    id: &'a str,
+    name: &'a str,
+    role: &'a str,
+    state: State,
+    instance_type: &'a str,
+    zone: &'a str,
+    image: &'a str,
+    generation: Option<u32>,
+    private_address: Option<&'a str>,
+    public_address: Option<&'a str>,
+    account: Option<&'a str>,
+    login: String,
+    resumed: bool,
+    image_taken: Option<&'a str>,
+}
+
+/// What is printed with `--output json --dry-run`.
+#[derive(Serialize)]
+struct Planned<'a> {
+    name: &'a str,
+    launch: &'a Machine,
+    steps: &'a [Row],
+}
+
+fn parse_type(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    if text.split_once('.').is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
+        && text.chars().all(good)
+    {
+        return Ok(text.to_owned());
+    }
+    Err("an instance type has a family and a size, such as t3.small".to_owned())
+}
+
+fn parse_vpc(text: &str) -> Result<String, String> {
+    parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
+}
+
+fn parse_subnet(text: &str) -> Result<String, String> {
+    parse_id("subnet-", text).ok_or_else(|| "a subnet's id is subnet- and 8 or 17 hexadecimal digits".to_owned())
+}
+
+fn parse_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("give a time such as 90s or 15m".to_owned()),
+    }
+}
+
+impl Create {
+    pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
+        let source = self.image.map_or(Source::Base, Source::Image);
+        launch(self.flags, source, self.upgrade, settings, printer).await
+    }
+}
+
+/// Launches what the flags say, from this source.
+pub(super) async fn launch(
+    flags: LaunchFlags,
+    source: Source,
+    upgrade: bool,
+    settings: &Settings,
+    printer: Printer,
+) -> anyhow::Result<()> {
+    let interrupted = interrupt::listen().context("listening for signals")?;
+    let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
+    let waiter = Waiter::new(printer, interrupted, timeout);
+    let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
+    let (world, request, role) = waiter.act("find out who calls", opening).await??;
+    let manner = Manner { quick, terminate, keep: never_terminate, anew };
+    let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
+    if dry_run {
+        let prepared = course.plan().await?;
+        let after = after(&manner, create_image);
+        let steps = prepared.plan.rows(&after);
+        let json = Planned { name: request.name.as_str(), launch: &prepared.plan.machine, steps: &steps };
+        return printer.data(&plan::table(&steps), &json).context("writing to standard output");
+    }
+    let made = course.run(async |off| take(&world.fleet, off, &waiter, printer).await).await?;
+    print(&made, &request, &role, manner, printer)
+}
+
+/// What follows the launch, in words.
+fn after(manner: &Manner, create_image: bool) -> Vec<&'static str> {
+    let waits = (!manner.quick).then_some("wait for");
+    let image = create_image.then_some("take an image of");
+    waits.into_iter().chain(image).chain(manner.terminate.then_some("terminate")).collect()
+}
+
+/// Reads the role and what was asked for, and opens the world.
+async fn open(
+    what: &WhatFlags,
+    role: &str,
+    source: Source,
+    upgrade: bool,
+    create_image: bool,
+    settings: &Settings,
+    printer: Printer,
+) -> anyhow::Result<(World, Request, Role)> {
+    let fleet = Fleet::open(settings, printer).await?;
+    let name = crate::selection::name(&fleet.namespace, role)?;
+    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
+    let role = what.role_path.load(&role)?;
+    if role.abstract_ {
+        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
+    }
+    let specs = key_specs(&what.keypairs, settings);
+    let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
+    let caller = fleet.caller().await?.clone();
+    let request = Request {
+        account: caller.account.clone(),
+        region: fleet.region.clone(),
+        name,
+        keys: keys::read(&specs, me.as_ref())?,
+        source,
+        arch: what.arch,
+        instance_type: instance_type(what, settings)?,
+        zone: fleet.zone.clone(),
+        network: what.vpc.clone(),
+        subnet: what.subnet.clone(),
+        root_gib: what.root_volume,
+        options: options(&what.option)?,
+        agent: !what.no_agent,
+        upgrade,
+        create_image,
+    };
+    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
+    let iam = fleet.iam();
+    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
+    Ok((world, request, role))
+}
+
+fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {
+    if !given.is_empty() {
+        return given.to_vec();
+    }
+    let default = settings.key_pairs.as_deref().unwrap_or("__me__");
+    default.split_whitespace().map(str::to_owned).collect()
+}
+
+fn instance_type(what: &WhatFlags, settings: &Settings) -> Result<Option<String>, Refusal> {
+    let by_variable = || settings.instance_type.as_deref().map(|text| (text, parse_type(text)));
+    match (&what.instance_type, by_variable()) {
+        (Some(flag), _) => Ok(Some(flag.clone())),
+        (None, Some((text, Err(error)))) => Err(Refusal::usage(format!("{text:?} in FLEETKEY_INSTANCE_TYPE: {error}"))),
+        (None, Some((_, Ok(kind)))) => Ok(Some(kind)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn options(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut options = BTreeMap::new();
+    for (name, value) in given {
+        if let Some(before) = options.insert(name.clone(), value.clone()) {
+            return Err(Refusal::usage(format!("--option {name} is given twice: {before:?} and {value:?}")));
+        }
+    }
+    Ok(options)
+}
+
+fn print(made: &Made, request: &Request, role: &Role, manner: Manner, printer: Printer) -> anyhow::Result<()> {
+    let found = &made.instance;
+    let login = format!("fleetkey ssh --region {} {} -I {}", request.region, request.name, found.id);
+    let shown = Box {
+        id: &found.id,
+        name: request.name.as_str(),
+        role: found.role(),
+        state: found.state,
+        instance_type: &found.instance_type,
+        zone: &found.zone,
+        image: &found.image,
+        generation: found.generation,
+        private_address: found.private_address.as_deref(),
+        public_address: found.public_address.as_deref(),
+        account: role.admin_account.as_ref().map(fleetkey_common::names::AccountName::as_str),
+        login: login.clone(),
+        resumed: made.resumed,
+        image_taken: made.image.as_deref(),
+    };
+    let mut table = Table::new(&["ID", "NAME", "STATE", "TYPE", "ZONE", "PUBLIC", "PRIVATE"]);
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    table.row(vec![
+        shown.id.to_owned(),
+        shown.name.to_owned(),
+        shown.state.as_str().to_owned(),
+        shown.instance_type.to_owned(),
+        shown.zone.to_owned(),
+        text(shown.public_address),
+        text(shown.private_address),
+    ]);
+    printer.data(&table, &shown).context("writing to standard output")?;
+    if let Some(image) = shown.image_taken {
+        printer.note(&format!("image {image} was taken of it; fleetkey recreate {} makes a box of it", request.name));
+    }
+    if !manner.terminate {
+        printer.note(&format!("log in: {login}"));
+    }
+    Ok(())
+}

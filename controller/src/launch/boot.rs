@@ -1,0 +1,92 @@
+//! What a box boots with: the agent's package, the policies that it needs, and the role as this create has it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::World;
+use super::request::{Request, Source};
+use crate::aws::agent_package;
+use crate::refusal::Refusal;
+use crate::role::{AgentInstall, Arch, Key, Node, Place, Role, Value, agent_policies};
+
+/// How long the package can be fetched without credentials: a box that boots does so within minutes.
+const PACKAGE_VALID: Duration = Duration::from_hours(1);
+
+/// The agent as it gets onto a box.
+#[derive(Debug, Clone)]
+pub(super) struct Agent {
+    /// What the user-data is told.
+    pub(super) install: AgentInstall,
+    /// Its version, for people.
+    pub(super) version: String,
+}
+
+/// The newest published agent for a box; `None` for a box without it.
+pub(super) async fn agent(world: &World, request: &Request, role: &Role, arch: Arch) -> anyhow::Result<Option<Agent>> {
+    if !request.agent || !role.agent {
+        return Ok(None);
+    }
+    let bucket = &world.bucket;
+    let format = role.package().map_err(Refusal::from)?;
+    let newest = agent_package::newest(bucket, format, arch).await;
+    let newest = newest.map_err(|error| match error.call() {
+        Some(call) => call.clone().into(),
+        None => anyhow::Error::from(error),
+    })?;
+    let Some(package) = newest else {
+        let name = bucket.name();
+        return Err(Refusal::new(format!("the bucket {name} has no {format} package of the agent for {arch}"))
+            .hint(format!("build one with make packages, then: fleetkey agent publish FILE.{format}"))
+            .hint("--no-agent makes a box without it, whose keys are not kept in step")
+            .into());
+    };
+    let url = agent_package::presign(bucket, &package, PACKAGE_VALID).await?;
+    if url.cut_short {
+        world.printer.detail("your credentials end before the URL of the agent's package would");
+    }
+    let install = AgentInstall {
+        url: url.url,
+        sha256: package.sha256.clone(),
+        bucket: bucket.name().to_owned(),
+        topic: world.topic.clone(),
+        region: request.region.clone(),
+        endpoint_url: world.fleet.config.endpoint_url().map(str::to_owned),
+        registries: AgentInstall::REGISTRIES.to_vec(),
+    };
+    Ok(Some(Agent { install, version: package.version }))
+}
+
+/// The policies of the role's instance profile by name. They are the same for a box without the agent, whose profile is
+/// also that of boxes with it.
+pub(super) fn policies(world: &World, request: &Request, role: &Role) -> BTreeMap<String, Json> {
+    let mut policies = BTreeMap::new();
+    if role.agent {
+        let (account, region) = (&request.account, &request.region);
+        let registries = AgentInstall::REGISTRIES;
+        policies = agent_policies(account, region, world.bucket.name(), &world.topic, &registries);
+    }
+    policies.extend(role.iam_policies.clone());
+    policies
+}
+
+/// The role as it is rendered: an image has been through the role's own cloud-config already, so that it is not run
+/// again; `--upgrade` adds to it.
+pub(super) fn role_for(request: &Request, role: &Role) -> Role {
+    let mut role = role.clone();
+    if matches!(request.source, Source::Taken(_)) {
+        role.cloud_config.value = Value::Map(Vec::new());
+    }
+    if request.upgrade {
+        let place = Place { file: "--upgrade".into(), line: 1, column: 1 };
+        if let Value::Map(entries) = &mut role.cloud_config.value {
+            for name in ["package_update", "package_upgrade"] {
+                entries.retain(|(key, _)| key.name != name);
+                let key = Key { name: name.to_owned(), place: place.clone() };
+                entries.push((key, Node { value: Value::Bool(true), place: place.clone() }));
+            }
+        }
+    }
+    role
+}

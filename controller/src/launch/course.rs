@@ -1,0 +1,247 @@
+//! The whole course of a create, from what was asked for to a box that can be used: found again after an interruption,
+//! undone after an error.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::journal::{self, Journal, Record};
+use super::look::{self, Prepared};
+use super::request::Request;
+use super::undo::Undone;
+use super::{World, carry, ready, undo};
+use crate::aws::{CallError, instances, launch};
+use crate::instance::{Instance, State};
+use crate::lifecycle::Wish;
+use crate::refusal::Refusal;
+use crate::role::Role;
+use crate::wait::{Look, WaitError, Waiter};
+
+/// How a create is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Whether it ends once EC2 has launched the box.
+    pub(crate) quick: bool,
+    /// Whether the box is terminated when all is done.
+    pub(crate) terminate: bool,
+    /// Whether what was made is left as it is after an error.
+    pub(crate) keep: bool,
+    /// Whether an unfinished create of the same is left alone.
+    pub(crate) anew: bool,
+}
+
+/// What a create came to.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// The box, as it is now.
+    pub(crate) instance: Instance,
+    /// Whether it had been begun before.
+    pub(crate) resumed: bool,
+    /// The image that was taken of it.
+    pub(crate) image: Option<String>,
+}
+
+/// One create.
+#[derive(Debug)]
+pub(crate) struct Course<'a> {
+    /// The world.
+    pub(crate) world: &'a World,
+    /// What was asked for.
+    pub(crate) request: &'a Request,
+    /// The role.
+    pub(crate) role: &'a Role,
+    /// How it goes.
+    pub(crate) manner: Manner,
+    /// Waits for it.
+    pub(crate) waiter: &'a Waiter,
+}
+
+impl Course<'_> {
+    /// Plans, and changes nothing.
+    pub(crate) async fn plan(&self) -> anyhow::Result<Prepared> {
+        let looking = look::prepare(self.world, self.request, self.role);
+        let planned = self.waiter.act("look at what there is", looking).await.map_err(WaitError::into_anyhow)?;
+        planned.map_err(|error| with_permissions(error, "nothing was changed"))
+    }
+
+    /// Carries it out. `take_image` takes an image of a box that is off, if one is asked for, and gives its id.
+    pub(crate) async fn run(
+        &self,
+        take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Made> {
+        let folder = journal::folder()?;
+        let mut journal = self.begun(&folder)?;
+        let done = self.go(&folder, &mut journal, take_image).await;
+        let Some(journal) = journal else { return done };
+        match done {
+            Ok(made) => {
+                journal.forget()?;
+                Ok(made)
+            }
+            Err(error) => Err(self.fail(error, journal, &folder).await),
+        }
+    }
+
+    /// The record of an unfinished create of the same, unless that is to be left alone.
+    fn begun(&self, folder: &Path) -> anyhow::Result<Option<Journal>> {
+        if self.manner.anew {
+            return Ok(None);
+        }
+        let found = Journal::find(folder, &self.request.digest())?;
+        if let Some(journal) = &found {
+            let (name, started) = (&journal.record.name, journal.record.started);
+            self.world.printer.note(&format!("going on with the create of {name} that began at {started:.0}"));
+        }
+        Ok(found)
+    }
+
+    async fn go(
+        &self,
+        folder: &Path,
+        journal: &mut Option<Journal>,
+        take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Made> {
+        let again = match journal {
+            Some(journal) => carry::find_again(self.world, self.waiter, journal).await?,
+            None => None,
+        };
+        let resumed = again.is_some();
+        let instance = match (again, journal.as_mut()) {
+            (Some(instance), Some(journal)) => {
+                self.world.printer.note(&format!("box {} is there, {}", instance.id, instance.state.as_str()));
+                journal.record.instance = Some(instance.id.clone());
+                journal.save()?;
+                instance
+            }
+            _ => self.launch(folder, journal).await?,
+        };
+        let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
+        carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+        self.finish(Made { instance, resumed, image: None }, journal, take_image).await
+    }
+
+    async fn launch(&self, folder: &Path, journal: &mut Option<Journal>) -> anyhow::Result<Instance> {
+        let prepared = self.plan().await?;
+        let (world, waiter, name) = (self.world, self.waiter, &self.request.name);
+        let token = journal::new_token()?;
+        let mut record = Record::new(self.request.digest(), token, name.to_string(), Timestamp::now());
+        if let Some(old) = journal.take() {
+            // EC2 answers to an old token with the instance that is gone.
+            record.made = old.record.made.clone();
+            old.forget()?;
+        }
+        let journal = journal.insert(Journal::begin(folder, record)?);
+        journal.save()?;
+        let group = carry::make(world, waiter, journal, name, &prepared).await?;
+        let instance = carry::launch(world, waiter, journal, name, &prepared, &group).await?;
+        journal.record.instance = Some(instance.id.clone());
+        journal.save()?;
+        let (kind, zone) = (&instance.instance_type, &instance.zone);
+        world.printer.note(&format!("launched box {} of {name}: {kind} in {zone}", instance.id));
+        Ok(instance)
+    }
+
+    async fn finish(
+        &self,
+        mut made: Made,
+        journal: &mut Journal,
+        take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
+    ) -> anyhow::Result<Made> {
+        let imaging = self.request.create_image && [State::Stopping, State::Stopped].contains(&made.instance.state);
+        if !self.manner.quick && !imaging {
+            made.instance = self.usable(&made.instance.id).await?;
+        }
+        if self.request.create_image {
+            if journal.record.image.is_none() {
+                made.instance = self.bring(&made.instance, Wish::Stop { force: false }).await?;
+                journal.record.image = Some(take_image(&made.instance).await?);
+                journal.save()?;
+            }
+            made.image.clone_from(&journal.record.image);
+            if !self.manner.terminate {
+                made.instance = self.bring(&made.instance, Wish::Start).await?;
+                made.instance = self.usable(&made.instance.id).await?;
+            }
+        }
+        if self.manner.terminate {
+            made.instance = self.bring(&made.instance, Wish::Terminate).await?;
+        }
+        Ok(made)
+    }
+
+    async fn usable(&self, id: &str) -> anyhow::Result<Instance> {
+        let instance = ready::wait_until_running(self.world, self.waiter, id).await?;
+        ready::wait_until_usable(self.world, self.waiter, &instance, self.role).await?;
+        Ok(instance)
+    }
+
+    /// Brings the box into another state, unless it is on its way there, and waits until it is there.
+    async fn bring(&self, instance: &Instance, wish: Wish) -> anyhow::Result<Instance> {
+        let (ec2, id, goal) = (&self.world.fleet.ec2, &instance.id, wish.goal());
+        let on_the_way = instance.state == goal || (goal == State::Stopped && instance.state == State::Stopping);
+        if !on_the_way {
+            let what = format!("{} box {id}", wish.verb());
+            self.waiter.act(&what, instances::ask(ec2, id, wish)).await.map_err(WaitError::into_anyhow)??;
+        }
+        let what = format!("box {id} is {}", goal.as_str());
+        let waited = self.waiter.wait(&what, async || {
+            Ok(match launch::with_id(ec2, id).await? {
+                Some(found) if found.state == goal => Look::Done(found),
+                Some(found) => Look::NotYet(found.state.as_str().to_owned()),
+                None if goal == State::Terminated => Look::Done(Instance { state: goal, ..instance.clone() }),
+                None => return Err(Refusal::new(format!("box {id} is gone")).into()),
+            })
+        });
+        waited.await.map_err(WaitError::into_anyhow)
+    }
+
+    /// What to say of an error, after undoing what was made if that is wanted.
+    async fn fail(&self, error: anyhow::Error, journal: Journal, folder: &Path) -> anyhow::Error {
+        let name = &self.request.name;
+        let there = journal.record.instance.clone();
+        if self.waiter.check("").is_err() {
+            let left = match &there {
+                Some(id) => format!("interrupted; box {id} of {name} is left as it is"),
+                None => format!("interrupted before a box of {name} was launched, as far as is known"),
+            };
+            let refusal = Refusal::new(left).hint("the same command goes on where this one stopped");
+            return error.context(match there {
+                Some(id) => refusal.hint(format!("to give up: fleetkey terminate {name} -I {id}")),
+                None => refusal,
+            });
+        }
+        if self.manner.keep {
+            if let Some(id) = &there {
+                self.world.printer.note(&format!("box {id} of {name} is kept as it is, as asked for"));
+            }
+            self.world.printer.hint("the same command goes on with it; --anew makes another box");
+            return with_permissions(error, &format!("no box of {name} is ready"));
+        }
+        let undone = undo::undo(self.world, &journal.record, folder, name, self.role).await;
+        self.tell(&undone);
+        if undone.instance_left {
+            self.world.printer.hint("the same command goes on with it; fleetkey terminate ends it");
+        } else if let Err(error) = journal.forget() {
+            self.world.printer.warn(&error.to_string());
+        }
+        with_permissions(error, &format!("no box of {name} was made"))
+    }
+
+    fn tell(&self, undone: &Undone) {
+        for what in &undone.done {
+            self.world.printer.note(&format!("undone: {what}"));
+        }
+        for (what, why) in &undone.left {
+            self.world.printer.warn(&format!("{what} could not be undone: {why}"));
+        }
+    }
+}
+
+/// Adds which permission is missing, if that is what an error says.
+fn with_permissions(error: anyhow::Error, what: &str) -> anyhow::Error {
+    let Some(call) = error.downcast_ref::<CallError>().cloned() else { return error };
+    if error.downcast_ref::<Refusal>().is_some() {
+        return error;
+    }
+    error.context(Refusal::new(what).hint_permissions([&call]))
+}

@@ -1,0 +1,58 @@
+//! Boxes launched: what was asked for and what is there make a plan, which is carried out step by step and undone when
+//! a step fails.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `request` | what was asked for |
+//! | `keys`, `place`, `machine`, `profile` | what that comes to, each by itself; pure |
+//! | `plan` | the changes, and how they are shown |
+//! | `look` | asks AWS for all that planning needs, and plans |
+//! | `boot` | what the box boots with: the agent, its policies, the role |
+//! | `journal` | what a create has come to, for the command that goes on with it |
+//! | `carry` | makes what is missing and launches |
+//! | `ready` | waits until the box can be used |
+//! | `undo` | takes back what a create made |
+//! | `course` | all of these in their order |
+
+mod boot;
+mod carry;
+pub(crate) mod course;
+mod journal;
+pub(crate) mod keys;
+mod look;
+mod machine;
+mod place;
+pub(crate) mod plan;
+mod profile;
+mod ready;
+pub(crate) mod request;
+#[cfg(test)]
+mod testing;
+mod undo;
+
+use aws_sdk_iam::Client as IamClient;
+
+use crate::aws::bucket::Bucket;
+use crate::aws::caller::Caller;
+use crate::fleet::Fleet;
+use crate::printer::Printer;
+
+/// Tag of a security group: the full name of the boxes that it is for. Only a group that has it is changed.
+const GROUP_TAG: &str = "fleetkey:box";
+
+/// The world of a launch.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Region, namespace, EC2.
+    pub(crate) fleet: Fleet,
+    /// IAM.
+    pub(crate) iam: IamClient,
+    /// The bucket of public keys and packages.
+    pub(crate) bucket: Bucket,
+    /// Who calls.
+    pub(crate) caller: Caller,
+    /// The topic of hints.
+    pub(crate) topic: String,
+    /// Where progress is told.
+    pub(crate) printer: Printer,
+}

@@ -1,0 +1,164 @@
+//! What a create was asked for, as far as it makes one create another.
+
+use std::collections::BTreeMap;
+
+use fleetkey_common::aws_names::AbsoluteName;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::keys::Keys;
+use crate::image::ImageChoice;
+use crate::role::Arch;
+
+/// From what a box starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The role's base image.
+    Base,
+    /// Another image in its place.
+    Image(String),
+    /// An image that was taken of a box of the role.
+    Taken(ImageChoice),
+}
+
+/// What was asked for, flags and variables together.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// The account.
+    pub(crate) account: String,
+    /// The region.
+    pub(crate) region: String,
+    /// The name of the box: namespace and role.
+    pub(crate) name: AbsoluteName,
+    /// Who may log in.
+    pub(crate) keys: Keys,
+    /// From what the box starts.
+    pub(crate) source: Source,
+    /// The architecture.
+    pub(crate) arch: Option<Arch>,
+    /// The instance type.
+    pub(crate) instance_type: Option<String>,
+    /// The zone.
+    pub(crate) zone: Option<String>,
+    /// The network.
+    pub(crate) network: Option<String>,
+    /// The subnet.
+    pub(crate) subnet: Option<String>,
+    /// The size of the root volume in GiB.
+    pub(crate) root_gib: Option<u32>,
+    /// The options of the role.
+    pub(crate) options: BTreeMap<String, String>,
+    /// Whether the agent is installed.
+    pub(crate) agent: bool,
+    /// Whether installed packages are brought up to date at boot.
+    pub(crate) upgrade: bool,
+    /// Whether an image is taken of it when it is done.
+    pub(crate) create_image: bool,
+}
+
+/// The parts of a request, in an order that stays.
+#[derive(Serialize)]
+struct Parts<'a> {
+    account: &'a str,
+    region: &'a str,
+    name: &'a str,
+    keys: Vec<String>,
+    source: String,
+    arch: Option<Arch>,
+    instance_type: Option<&'a str>,
+    zone: Option<&'a str>,
+    network: Option<&'a str>,
+    subnet: Option<&'a str>,
+    root_gib: Option<u32>,
+    options: &'a BTreeMap<String, String>,
+    agent: bool,
+    upgrade: bool,
+    create_image: bool,
+}
+
+impl Request {
+    /// By which the same request is known again: 64 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let source = match &self.source {
+            Source::Base => "base".to_owned(),
+            Source::Image(id) => format!("image {id}"),
+            Source::Taken(ImageChoice::Id(id)) => format!("taken {id}"),
+            Source::Taken(ImageChoice::Ordinal(ordinal)) => format!("taken {ordinal}"),
+        };
+        let parts = Parts {
+            account: &self.account,
+            region: &self.region,
+            name: self.name.as_str(),
+            keys: self.keys.specs.iter().map(ToString::to_string).collect(),
+            source,
+            arch: self.arch,
+            instance_type: self.instance_type.as_deref(),
+            zone: self.zone.as_deref(),
+            network: self.network.as_deref(),
+            subnet: self.subnet.as_deref(),
+            root_gib: self.root_gib,
+            options: &self.options,
+            agent: self.agent,
+            upgrade: self.upgrade,
+            create_image: self.create_image,
+        };
+        // Text, numbers and maps with text for keys are always JSON.
+        hex::encode(Sha256::digest(serde_json::to_vec(&parts).unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::launch::keys;
+
+    fn request() -> Request {
+        Request {
+            account: "123456789012".into(),
+            region: "us-west-2".into(),
+            name: "/web".parse().unwrap(),
+            keys: keys::read(&["ann".into()], None).unwrap(),
+            source: Source::Base,
+            arch: None,
+            instance_type: None,
+            zone: None,
+            network: None,
+            subnet: None,
+            root_gib: None,
+            options: BTreeMap::new(),
+            agent: true,
+            upgrade: false,
+            create_image: false,
+        }
+    }
+
+    #[test]
+    fn every_part_of_a_request_makes_it_another() {
+        let change: [fn(&mut Request); 14] = [
+            |request| request.account = "1".into(),
+            |request| request.region = "eu-west-1".into(),
+            |request| request.name = "/prod/web".parse().unwrap(),
+            |request| request.keys = keys::read(&["ann".into(), "bob".into()], None).unwrap(),
+            |request| request.source = Source::Image("ami-1".into()),
+            |request| request.source = Source::Taken(ImageChoice::Ordinal(-1)),
+            |request| request.arch = Some(Arch::Arm64),
+            |request| request.instance_type = Some("t3.small".into()),
+            |request| request.zone = Some("us-west-2a".into()),
+            |request| request.network = Some("x".into()),
+            |request| request.subnet = Some("x".into()),
+            |request| request.root_gib = Some(20),
+            |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
+            |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+        ];
+        let mut digests = vec![request().digest()];
+        for change in change {
+            let mut changed = request();
+            change(&mut changed);
+            digests.push(changed.digest());
+        }
+        assert_eq!(request().digest(), digests[0]);
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), 15);
+    }
+}

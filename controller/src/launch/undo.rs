@@ -1,0 +1,159 @@
+//! Takes back what a create made, as far as nobody else uses it by now.
+
+use std::path::Path;
+use std::time::Duration;
+
+use fleetkey_common::aws_names::AbsoluteName;
+use tokio_util::sync::CancellationToken;
+
+use super::World;
+use super::journal::{self, Record};
+use crate::aws::instances::{self, Which};
+use crate::aws::{CallError, instance_profiles, launch, security_groups};
+use crate::instance::State;
+use crate::role::Role;
+use crate::wait::{Look, Waiter};
+
+/// How long undoing waits for what it terminated: a security group cannot be deleted before.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Undone {
+    /// What was taken back.
+    pub(crate) done: Vec<String>,
+    /// What could not be, and why.
+    pub(crate) left: Vec<(String, String)>,
+    /// Whether the instance is there still.
+    pub(crate) instance_left: bool,
+}
+
+impl Undone {
+    fn note(&mut self, what: String, tried: Result<(), impl ToString>) -> bool {
+        let good = tried.is_ok();
+        match tried {
+            Ok(()) => self.done.push(what),
+            Err(error) => self.left.push((what, error.to_string())),
+        }
+        good
+    }
+}
+
+/// Takes back what a record tells of. Goes on after each failure.
+pub(crate) async fn undo(world: &World, record: &Record, folder: &Path, of: &AbsoluteName, role: &Role) -> Undone {
+    let mut undone = Undone::default();
+    // A second interrupt ends the program at once, so that this need not hear of any.
+    let waiter = Waiter::new(world.printer, CancellationToken::new(), PATIENCE);
+    let instance = terminate(world, record, role, &mut undone).await;
+    let made = &record.made;
+    if (made.group.is_none() && made.iam_role.is_none() && made.profile.is_none()) || undone.instance_left {
+        return undone;
+    }
+    match in_use(world, record, folder, of, instance.as_deref()).await {
+        Ok(false) => {}
+        // What it made is of use to others: nothing is left over.
+        Ok(true) => return undone,
+        Err(error) => {
+            undone.note(format!("security group and instance profile of {of}"), Err(error));
+            return undone;
+        }
+    }
+    if let Some((network, name)) = &made.group {
+        let what = format!("security group {name} in {network}");
+        let deleted = delete_group(world, &waiter, network, name, instance.as_deref()).await;
+        match deleted {
+            Ok(false) => {}
+            deleted => {
+                undone.note(what, deleted.map(|_| ()).map_err(|error| format!("{error:#}")));
+            }
+        }
+    }
+    delete_profile(world, record, &mut undone).await;
+    undone
+}
+
+/// Terminates the instance, if one was launched, together with volumes that would outlive it.
+async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Undone) -> Option<String> {
+    let ec2 = &world.fleet.ec2;
+    let id = match (&record.instance, &record.launch) {
+        (Some(id), _) => id.clone(),
+        (None, Some((launch, _))) => match launch::with_token(ec2, &launch.token).await {
+            Ok(found) => found?.id,
+            Err(error) => {
+                undone.instance_left = true;
+                undone.note(format!("box of {}, if it was launched", record.name), Err(error));
+                return None;
+            }
+        },
+        (None, None) => return None,
+    };
+    let kept: Vec<_> = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str()).collect();
+    if !kept.is_empty()
+        && let Err(error) = launch::drop_volumes(ec2, &id, &kept).await
+    {
+        undone.left.push((format!("volumes {} of box {id}", kept.join(", ")), error.to_string()));
+    }
+    undone.instance_left = !undone.note(format!("box {id}"), launch::terminate(ec2, &id).await);
+    Some(id)
+}
+
+/// Whether another box of the role is there, or another create of one under way.
+async fn in_use(
+    world: &World,
+    record: &Record,
+    folder: &Path,
+    of: &AbsoluteName,
+    instance: Option<&str>,
+) -> Result<bool, CallError> {
+    if journal::others(folder, record) {
+        return Ok(true);
+    }
+    let there = instances::find(&world.fleet.ec2, &Which::Name(of), &State::LIVE).await?;
+    Ok(there.iter().any(|other| Some(other.id.as_str()) != instance))
+}
+
+/// Deletes the security group, and says whether it was there.
+async fn delete_group(
+    world: &World,
+    waiter: &Waiter,
+    network: &str,
+    name: &str,
+    instance: Option<&str>,
+) -> anyhow::Result<bool> {
+    let ec2 = &world.fleet.ec2;
+    let Some(group) = security_groups::find(ec2, network, name).await? else { return Ok(false) };
+    if let Some(id) = instance {
+        let what = format!("box {id} is terminated");
+        let gone = waiter.wait(&what, async || {
+            let found = launch::with_id(ec2, id).await?;
+            Ok(match found.filter(|found| found.state != State::Terminated) {
+                None => Look::Done(()),
+                Some(found) => Look::NotYet(found.state.as_str().to_owned()),
+            })
+        });
+        gone.await?;
+    }
+    security_groups::delete(ec2, &group.id).await?;
+    Ok(true)
+}
+
+async fn delete_profile(world: &World, record: &Record, undone: &mut Undone) {
+    let iam = &world.iam;
+    if let Some(name) = &record.made.profile {
+        let deleted = async {
+            instance_profiles::remove_role(iam, name, name).await?;
+            instance_profiles::delete_profile(iam, name).await
+        };
+        undone.note(format!("instance profile {name}"), deleted.await);
+    }
+    if let Some(name) = &record.made.iam_role {
+        let deleted = async {
+            let found = instance_profiles::find_role(iam, name).await?;
+            for policy in found.iter().flat_map(|role| role.policies.keys()) {
+                instance_profiles::delete_policy(iam, name, policy).await?;
+            }
+            instance_profiles::delete_role(iam, name).await
+        };
+        undone.note(format!("IAM role {name}"), deleted.await);
+    }
+}

@@ -1,0 +1,92 @@
+//! The recipe itself: the same packages every time, and none of a program that would not run.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use fleetkey_tests::packages::{Packages, build};
+use tempfile::TempDir;
+
+/// What lintian cannot know: the project has no host, no pages for man, and packages of its own making.
+const LINTIAN: &str = "--suppress-tags=bogus-mail-host,bogus-mail-host-in-debian-changelog,no-manual-page";
+
+/// A folder with programs that do nothing.
+fn programs(names: &[&str]) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    for name in names {
+        std::fs::copy("/bin/true", folder.path().join(name)).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn both_programs_get_both_packages_and_the_same_input_gives_the_same_bytes() {
+    let programs = programs(&["fleetkey", "fleetkey-agent"]);
+    let outputs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let made = outputs.each_ref().map(|output| {
+        let listed = build(programs.path(), output.path(), "x86_64").unwrap();
+        let bytes: Vec<_> = listed.lines().map(|path| std::fs::read(path).unwrap()).collect();
+        (listed.lines().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>(), bytes)
+    });
+    assert!(made[0] == made[1], "{:?} {:?}", made[0].0, made[1].0);
+    let version = env!("CARGO_PKG_VERSION");
+    let mut wanted = [
+        format!("fleetkey-{version}-1.x86_64.rpm"),
+        format!("fleetkey-agent-{version}-1.x86_64.rpm"),
+        format!("fleetkey-agent_{version}_amd64.deb"),
+        format!("fleetkey_{version}_amd64.deb"),
+    ];
+    wanted.sort();
+    let mut names = made[0].0.clone();
+    names.sort();
+    assert_eq!(names, wanted);
+}
+
+#[test]
+fn a_program_for_a_newer_glibc_or_another_machine_is_refused_and_so_is_a_folder_without_any() {
+    let (all, none, output) = (programs(&["fleetkey-agent"]), programs(&[]), TempDir::new().unwrap());
+    let refused = |programs: &TempDir, arguments: &[&str]| {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/build"));
+        let ran = command.arg(programs.path()).arg(output.path()).args(arguments).output().unwrap();
+        assert!(!ran.status.success());
+        String::from_utf8(ran.stderr).unwrap()
+    };
+    let said = refused(&all, &["x86_64", "glibc=2.2"]);
+    assert!(said.contains("fleetkey-agent needs glibc 2.") && said.contains("newer than 2.2"), "{said}");
+    assert!(refused(&all, &["aarch64"]).contains("not aarch64"));
+    assert!(refused(&all, &["mips"]).contains("mips is neither x86_64 nor aarch64"));
+    assert!(refused(&none, &["x86_64"]).contains("build them first"));
+    assert!(refused(&all, &[]).contains("usage: "));
+    assert_eq!(std::fs::read_dir(output.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn lintian_has_nothing_to_say_where_it_is_installed() {
+    let packages = Packages::stand_in().unwrap();
+    let ran = Command::new("lintian").args([LINTIAN, "--fail-on=error,warning"]).arg(packages.deb().unwrap()).output();
+    match ran {
+        Ok(ran) => assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stdout)),
+        Err(error) => eprintln!("lintian was not asked: {error}"),
+    }
+}
+
+#[test]
+fn no_package_brings_a_program_that_takes_on_rights_or_a_file_that_others_can_write() {
+    let packages = Packages::stand_in().unwrap();
+    let tree = TempDir::new().unwrap();
+    let extract = Command::new("dpkg-deb").arg("--extract").arg(packages.deb().unwrap()).arg(tree.path()).status();
+    assert!(extract.unwrap().success());
+    let mut folders = vec![tree.path().to_owned()];
+    let mut seen = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o7022, 0, "{} has mode {mode:o}", entry.path().display());
+            seen += 1;
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
