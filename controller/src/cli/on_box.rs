@@ -66,7 +66,9 @@ pub(super) async fn details(fleet: &Fleet, instance: Instance) -> anyhow::Result
         tokio::join!(instances::describe(&fleet.ec2, &instance.id), volumes::of_box(&fleet.ec2, &instance.id),);
     let described = described.map_err(told)?.with_context(|| format!("EC2 has forgotten box {}", instance.id))?;
     let (more, mut volumes) = (More::read(&described), volumes.map_err(told)?);
-    volumes.iter_mut().for_each(|volume| volume.settle(&described));
+    for volume in &mut volumes {
+        volume.settle(&described);
+    }
     let instance = Instance::read(described).unwrap_or(instance);
     Ok(Details { instance, more, volumes })
 }
@@ -177,12 +179,12 @@ impl Way<'_> {
 
     async fn until(&mut self, what: &str, there: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let waiter = self.waiter;
-        let waited = waiter.wait(what, async || {
+        let look = async || {
             self.look().await?;
             let state = self.now.state.as_str().to_owned();
             Ok(if there(self) { Look::Done(()) } else { Look::NotYet(state) })
-        });
-        match waited.await {
+        };
+        match waiter.wait(what, look).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.ended(error)),
         }
