@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::Builder;
+use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification, HttpTokensState,
     IamInstanceProfileSpecification, InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState,
@@ -66,7 +68,8 @@ pub(crate) struct Disk {
     pub(crate) keep: bool,
 }
 
-/// Launches one instance.
+/// Launches one instance. Asks once: whoever hears no answer is to look for the token before asking again, since not
+/// everything that speaks EC2's language knows a token again.
 pub(crate) async fn run(client: &Client, launch: &Launch) -> Result<Instance, CallError> {
     let action = format!("ec2 RunInstances {} of {} in {}", launch.instance_type, launch.image, launch.subnet);
     let profile = launch.profile.as_ref().map(|name| IamInstanceProfileSpecification::builder().name(name).build());
@@ -92,6 +95,8 @@ pub(crate) async fn run(client: &Client, launch: &Launch) -> Result<Instance, Ca
         .set_block_device_mappings(Some(launch.disks.iter().map(mapping).collect()))
         .tag_specifications(specification(ResourceType::Instance, &launch.tags))
         .tag_specifications(specification(ResourceType::Volume, &launch.volume_tags))
+        .customize()
+        .config_override(Builder::new().retry_config(RetryConfig::disabled()))
         .send()
         .await
         .map_err(failed(action.clone()))?;

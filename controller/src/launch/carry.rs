@@ -2,6 +2,7 @@
 //! launch before it is asked for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use fleetkey_common::aws_names::AbsoluteName;
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,12 @@ const NO_ROOM: [&str; 4] =
 
 /// The codes by which EC2 says that the account may not have more.
 const LIMITS: [&str; 2] = ["VcpuLimitExceeded", "InstanceLimitExceeded"];
+
+/// The pause before a launch is asked for again whose answer was not heard; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest such pause; after it, nobody asks again.
+const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a launch whose answer was never heard may still be under way. What does not exist after that was never
 /// launched.
@@ -178,13 +185,39 @@ pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal
     }
 }
 
-/// Asks for one launch until EC2 has heard of the security group and the instance profile.
+/// Asks for one launch until EC2 has heard of the security group and the instance profile, and until it answers.
 async fn send(world: &World, waiter: &Waiter, launch: &Launch) -> anyhow::Result<Instance> {
+    let ec2 = &world.fleet.ec2;
     let what = match &launch.profile {
         Some(profile) => format!("EC2 knows security group {} and instance profile {profile}", launch.group),
         None => format!("EC2 knows security group {}", launch.group),
     };
-    settle(waiter, &what, not_there_yet, async || launch::run(&world.fleet.ec2, launch).await).await
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let error = match settle(waiter, &what, not_there_yet, async || launch::run(ec2, launch).await).await {
+            Err(error) if pause <= LAST_PAUSE && is_unanswered(&error) => error,
+            sent => return sent,
+        };
+        world.printer.detail(&format!("asking again: {error:#}"));
+        let looking = async {
+            tokio::time::sleep(pause).await;
+            launch::with_token(ec2, &launch.token).await
+        };
+        if let Some(found) = waiter.act("launch the box", looking).await.map_err(WaitError::into_anyhow)?? {
+            return Ok(found);
+        }
+        pause *= 2;
+    }
+}
+
+/// Whether it is not known what became of a call, or EC2 says that it is asked too often.
+fn is_unanswered(error: &anyhow::Error) -> bool {
+    let codes = ["InternalError", "InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Unavailable"];
+    let call = error.downcast_ref::<CallError>();
+    call.is_some_and(|call| match call.code.as_deref() {
+        None => call.missing_permission().is_none(),
+        Some(code) => codes.contains(&code),
+    })
 }
 
 /// Names the role's further volumes, which EC2 tags all alike at the launch.

@@ -71,7 +71,8 @@ impl Course<'_> {
     ) -> anyhow::Result<Made> {
         let folder = journal::folder()?;
         let mut journal = self.begun(&folder)?;
-        let done = self.go(&folder, &mut journal, take_image).await;
+        let again = self.find_again(journal.as_ref()).await?;
+        let done = self.go(&folder, &mut journal, again, take_image).await;
         let Some(journal) = journal else { return done };
         match done {
             Ok(made) => {
@@ -95,16 +96,20 @@ impl Course<'_> {
         Ok(found)
     }
 
+    /// The box that was begun. Where it cannot be looked for, nothing is undone: it may be as good as done.
+    async fn find_again(&self, journal: Option<&Journal>) -> anyhow::Result<Option<Instance>> {
+        let Some(journal) = journal else { return Ok(None) };
+        let found = carry::find_again(self.world, self.waiter, journal).await;
+        found.map_err(|error| with_permissions(error, "the box that was begun is not found again; it is left as it is"))
+    }
+
     async fn go(
         &self,
         folder: &Path,
         journal: &mut Option<Journal>,
+        again: Option<Instance>,
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
     ) -> anyhow::Result<Made> {
-        let again = match journal {
-            Some(journal) => carry::find_again(self.world, self.waiter, journal).await?,
-            None => None,
-        };
         let resumed = again.is_some();
         let instance = match (again, journal.as_mut()) {
             (Some(instance), Some(journal)) => {

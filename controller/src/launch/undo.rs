@@ -12,6 +12,7 @@ use crate::aws::instances::{self, Which};
 use crate::aws::{CallError, instance_profiles, launch, security_groups};
 use crate::instance::State;
 use crate::role::Role;
+use crate::ssh::known_hosts::KnownHosts;
 use crate::wait::{Look, Waiter};
 
 /// How long undoing waits for what it terminated: a security group cannot be deleted before.
@@ -37,6 +38,16 @@ impl Undone {
         }
         good
     }
+
+    /// The same for what may not have been there: that is not worth a word.
+    fn note_found(&mut self, what: String, tried: Result<bool, impl ToString>) {
+        match tried {
+            Ok(false) => {}
+            tried => {
+                self.note(what, tried.map(drop));
+            }
+        }
+    }
 }
 
 /// Takes back what a record tells of. Goes on after each failure.
@@ -61,12 +72,7 @@ pub(crate) async fn undo(world: &World, record: &Record, folder: &Path, of: &Abs
     if let Some((network, name)) = &made.group {
         let what = format!("security group {name} in {network}");
         let deleted = delete_group(world, &waiter, network, name, instance.as_deref()).await;
-        match deleted {
-            Ok(false) => {}
-            deleted => {
-                undone.note(what, deleted.map(|_| ()).map_err(|error| format!("{error:#}")));
-            }
-        }
+        undone.note_found(what, deleted.map_err(|error| format!("{error:#}")));
     }
     delete_profile(world, record, &mut undone).await;
     undone
@@ -94,6 +100,11 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
         undone.left.push((format!("volumes {} of box {id}", kept.join(", ")), error.to_string()));
     }
     undone.instance_left = !undone.note(format!("box {id}"), launch::terminate(ec2, &id).await);
+    if !undone.instance_left
+        && let Err(error) = KnownHosts::open(&world.fleet.region).and_then(|hosts| hosts.forget(&id))
+    {
+        world.printer.detail(&format!("host keys of box {id}: {error}"));
+    }
     Some(id)
 }
 
@@ -141,19 +152,22 @@ async fn delete_profile(world: &World, record: &Record, undone: &mut Undone) {
     let iam = &world.iam;
     if let Some(name) = &record.made.profile {
         let deleted = async {
-            instance_profiles::remove_role(iam, name, name).await?;
-            instance_profiles::delete_profile(iam, name).await
+            let Some(found) = instance_profiles::find_profile(iam, name).await? else { return Ok(false) };
+            for role in &found.roles {
+                instance_profiles::remove_role(iam, name, role).await?;
+            }
+            instance_profiles::delete_profile(iam, name).await.map(|()| true)
         };
-        undone.note(format!("instance profile {name}"), deleted.await);
+        undone.note_found(format!("instance profile {name}"), deleted.await);
     }
     if let Some(name) = &record.made.iam_role {
         let deleted = async {
-            let found = instance_profiles::find_role(iam, name).await?;
-            for policy in found.iter().flat_map(|role| role.policies.keys()) {
+            let Some(found) = instance_profiles::find_role(iam, name).await? else { return Ok(false) };
+            for policy in found.policies.keys() {
                 instance_profiles::delete_policy(iam, name, policy).await?;
             }
-            instance_profiles::delete_role(iam, name).await
+            instance_profiles::delete_role(iam, name).await.map(|()| true)
         };
-        undone.note(format!("IAM role {name}"), deleted.await);
+        undone.note_found(format!("IAM role {name}"), deleted.await);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,8 +10,11 @@ use aws_credential_types::Credentials;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// How long a run may take on a busy machine.
@@ -30,6 +33,24 @@ pub(super) struct Ran {
     pub(super) code: Option<i32>,
     pub(super) stdout: String,
     pub(super) stderr: String,
+}
+
+/// The program while it runs, killed when dropped.
+pub(super) struct Running {
+    child: Child,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = self.child.id().context("the program has ended already")?;
+        Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn end(self) -> Result<Ran> {
+        Operator::ran(self.child.wait_with_output().await?)
+    }
 }
 
 impl Ran {
@@ -100,9 +121,12 @@ impl Operator {
     /// The same with these environment variables in place of the zone.
     pub(super) async fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
         let output = timeout(DEADLINE, self.command(arguments, variables).output()).await;
-        let output = output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??;
-        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
-        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
+        Self::ran(output.with_context(|| format!("fleetkey {} does not end", arguments.join(" ")))??)
+    }
+
+    /// Starts the program with these arguments; it is killed when dropped.
+    pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
+        Ok(Running { child: self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()? })
     }
 
     /// The program with these arguments and variables, without a terminal; ended when dropped.
@@ -112,6 +136,24 @@ impl Operator {
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    /// Runs the program on a terminal, where somebody types this answer; what it shows is all in `stdout`.
+    pub(super) async fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> Result<Ran> {
+        let command = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]);
+        let line = format!("{} {}", program("fleetkey").display(), arguments.join(" "));
+        let variables = command.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &line, "/dev/null"]).env_clear().envs(variables).kill_on_drop(true);
+        let mut running = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        running.stdin.as_mut().context("stdin is a pipe")?.write_all(answer.as_bytes()).await?;
+        let output = timeout(DEADLINE, running.wait_with_output()).await.context("the question is not answered")??;
+        Self::ran(output)
+    }
+
+    fn ran(output: Output) -> Result<Ran> {
+        let text = |bytes| String::from_utf8(bytes).context("the program prints UTF-8");
+        Ok(Ran { code: output.status.code(), stdout: text(output.stdout)?, stderr: text(output.stderr)? })
     }
 
     /// `register-key FILE --output json` and more.

@@ -28,17 +28,17 @@ const HEAD_BUCKET: &str = r#"{"Version":"2012-10-17",
     "Statement":[{"Effect":"Allow","Action":["s3:HeadBucket"],"Resource":["arn:aws:s3:::*"]}]}"#;
 
 /// An operator who may do what one shipped policy says, on a server that holds every call against it.
-struct Limited {
-    operator: Operator,
-    policy: ShippedPolicy,
-    proxy: Proxy,
+pub(super) struct Limited {
+    pub(super) operator: Operator,
+    pub(super) policy: ShippedPolicy,
+    pub(super) proxy: Proxy,
     // Dropped last.
-    moto: Moto,
+    pub(super) moto: Moto,
 }
 
 impl Limited {
     /// One in a new account; `more` are policies beside the shipped one, as moto reads them.
-    async fn new(policy: &str, more: &[&str]) -> Result<Self> {
+    pub(super) async fn new(policy: &str, more: &[&str]) -> Result<Self> {
         let moto = tokio::task::spawn_blocking(Moto::start).await??;
         let cloud = Cloud::on(&moto).await?;
         let policy = ShippedPolicy::read(policy, &cloud, USER)?;
@@ -57,28 +57,38 @@ impl Limited {
 
     /// From now on the operator has the policy, or what is left of it without this action.
     async fn allow(&self, all_but: Option<&str>) -> Result<()> {
-        let policy = match all_but {
-            Some(action) => self.policy.clone().without(action)?,
-            None => self.policy.clone(),
-        };
-        let put = self.cloud().iam().put_user_policy().user_name(USER).policy_name("policy-0");
-        put.policy_document(policy.for_moto()).send().await?;
-        Ok(())
+        allow(self.cloud(), &self.policy, all_but).await
     }
 
     /// The permissions that the program's calls so far were about.
     fn called_for(&self) -> BTreeSet<String> {
-        let calls = self.proxy.take_calls().into_iter().map(|call| format!("{}:{}", call.service, call.action));
-        // AWS lets everybody ask who is calling.
-        let calls = calls.filter(|call| call != "sts:GetCallerIdentity");
-        // Operations that have no permission of their own.
-        let named = [("ListObjectsV2", "ListBucket"), ("HeadBucket", "ListBucket"), ("HeadObject", "GetObject")];
-        calls.map(|call| named.iter().fold(call, |call, (from, to)| call.replace(from, to))).collect()
+        called_for(&self.proxy)
     }
 }
 
+/// From now on the operator has this policy, or what is left of it without this action.
+pub(super) async fn allow(cloud: &Cloud, policy: &ShippedPolicy, all_but: Option<&str>) -> Result<()> {
+    let policy = match all_but {
+        Some(action) => policy.clone().without(action)?,
+        None => policy.clone(),
+    };
+    let put = cloud.iam().put_user_policy().user_name(USER).policy_name("policy-0");
+    put.policy_document(policy.for_moto()).send().await?;
+    Ok(())
+}
+
+/// The permissions that the program's calls so far were about.
+pub(super) fn called_for(proxy: &Proxy) -> BTreeSet<String> {
+    let calls = proxy.take_calls().into_iter().map(|call| format!("{}:{}", call.service, call.action));
+    // AWS lets everybody ask who is calling.
+    let calls = calls.filter(|call| call != "sts:GetCallerIdentity");
+    // Operations that have no permission of their own.
+    let named = [("ListObjectsV2", "ListBucket"), ("HeadBucket", "ListBucket"), ("HeadObject", "GetObject")];
+    calls.map(|call| named.iter().fold(call, |call, (from, to)| call.replace(from, to))).collect()
+}
+
 /// Whether the program said that this permission is missing, and nothing about another.
-fn tells_of(stderr: &str, action: &str) -> bool {
+pub(super) fn tells_of(stderr: &str, action: &str) -> bool {
     let hints: Vec<_> = stderr.lines().filter(|line| line.starts_with("hint: the caller lacks ")).collect();
     // S3 refuses to read what is not there also for lack of the permission to list.
     let told = if action == "s3:GetObject" { "s3:GetObject or s3:ListBucket" } else { action };

@@ -21,6 +21,8 @@ pub enum Fault {
     Close,
     /// The true answer, this much later.
     Delay(Duration),
+    /// The service refuses: 400 with this code and these words, in its own form.
+    Refuse(&'static str, &'static str),
 }
 
 /// The form in which a service states errors.
@@ -86,6 +88,11 @@ pub(super) fn server_error(service: &str) -> Message {
         "InternalError",
         "We encountered an internal error.",
     )
+}
+
+/// What `service` says when it refuses.
+pub(super) fn refused(service: &str, code: &str, message: &str) -> Message {
+    Form::of(service).error("400 Bad Request", "Sender", code, message)
 }
 
 /// Neither XML nor JSON, nor text.

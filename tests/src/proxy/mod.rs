@@ -55,6 +55,7 @@ pub struct Proxy {
     scheme: &'static str,
     rules: watch::Sender<Rules>,
     calls: mpsc::Receiver<Call>,
+    held: watch::Receiver<Vec<String>>,
 }
 
 impl Proxy {
@@ -72,10 +73,11 @@ impl Proxy {
         let (rules, told) = watch::channel(Rules::default());
         let (report, calls) = mpsc::channel();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let line = Line { upstream, tls, rules: told, report };
+        let (hold, held) = watch::channel(Vec::new());
+        let line = Line { upstream, tls, rules: told, report, held: hold };
         let server =
             Server::start("aws-proxy", move |listener| accept(listener, line)).context("cannot start a proxy")?;
-        Ok(Self { server, scheme, rules, calls })
+        Ok(Self { server, scheme, rules, calls, held })
     }
 
     /// The endpoint to give to an AWS client: `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
@@ -113,6 +115,11 @@ impl Proxy {
         self.rules.send_modify(|rules| *rules = Rules::default());
     }
 
+    /// The calls that were ever left hanging, as `service:Action`: each from the moment on at which it arrived.
+    pub fn held(&self) -> Vec<String> {
+        self.held.borrow().clone()
+    }
+
     /// The calls that ended since this was last asked, in that order.
     pub fn take_calls(&self) -> Vec<Call> {
         self.calls.try_iter().collect()
@@ -126,6 +133,7 @@ struct Line {
     tls: Option<TlsAcceptor>,
     rules: watch::Receiver<Rules>,
     report: mpsc::Sender<Call>,
+    held: watch::Sender<Vec<String>>,
 }
 
 /// Takes connections, except while told to refuse them: then there is no listener at all.
@@ -221,6 +229,7 @@ async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line
             Ok(whole(forward(request, line.upstream).await?))
         }
         Some(Fault::Throttle) => Ok(whole(fault::throttled(&call.service))),
+        Some(Fault::Refuse(code, message)) => Ok(whole(fault::refused(&call.service, code, message))),
         Some(Fault::ServerError) => Ok(whole(fault::server_error(&call.service))),
         Some(Fault::Garbage) => Ok(whole(fault::garbage())),
         Some(Fault::HalfBody) => {
@@ -236,6 +245,7 @@ async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line
         Some(Fault::Hang) => {
             // Until another rule holds for this call; then the connection is cut, as by a server that restarts.
             let healed = |rules: &Rules| rules.fault_for(call) != Some(Fault::Hang);
+            line.held.send_modify(|held| held.push(format!("{}:{}", call.service, call.action)));
             let _ = line.rules.clone().wait_for(healed).await;
             Ok(Answer { status: None, bytes: Vec::new(), close: true })
         }
