@@ -17,6 +17,7 @@ use crate::listing::{self, Row};
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::{self, Among, Selector};
+use crate::ssh::host_keys;
 use crate::wait::{Look, WaitError, Waiter};
 
 /// The code by which EC2 says that it does not take a request in the state that the instance is in.
@@ -83,6 +84,9 @@ pub(super) async fn change(
 ) -> anyhow::Result<()> {
     let (_, chosen) = find(fleet, &selector.role, &selector.among).await?;
     let changed = bring(fleet, chosen, wish, flags, printer).await?;
+    if let Err(error) = host_keys::left(fleet, &changed.id) {
+        printer.detail(&format!("fleetkey ssh will not wait for box {}: {error:#}", changed.id));
+    }
     let row = Row::new(None, &changed, &fleet.namespace);
     let table = listing::table(std::slice::from_ref(&row));
     printer.data(&table, &Changed { row }).context("writing to standard output")
