@@ -197,10 +197,9 @@ async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
     let before = victims();
     std::fs::write(booted.path("/srv/racer.py"), RACER)?;
     booted.sh("systemd-run --quiet --unit=racer --uid=mallory3 python3 /srv/racer.py");
-    let done = || {
-        let counters = status(booted)["counters"].clone();
-        counters["writes"].as_u64().unwrap_or_default() + counters["write_failures"].as_u64().unwrap_or_default()
-    };
+    let count = |what: &str| status(booted)["counters"][what].as_u64().unwrap_or_default();
+    let done = || count("writes") + count("write_failures");
+    let failures = count("write_failures");
     let (start, restarts) = (done(), booted.property(UNIT, "NRestarts"));
     let mut reloads = 0;
     while done() < start + LOOKS && reloads < 20 * LOOKS {
@@ -212,6 +211,7 @@ async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
     booted.sh("systemctl stop racer");
     assert_eq!(victims(), before);
     assert!(done() >= start + LOOKS, "only {} writes were tried: no race", done() - start);
+    assert!(count("write_failures") > failures, "nothing ever stood in the way: no race");
     assert_eq!(booted.property(UNIT, "NRestarts"), restarts);
 
     mallory.does("rm -rf .ssh away");
