@@ -252,6 +252,24 @@ async fn without_a_terminal_nothing_is_terminated_unless_told_so() -> Result<()>
 }
 
 #[tokio::test]
+async fn whoever_is_asked_and_says_no_changes_nothing_and_whoever_says_yes_does() -> Result<()> {
+    let operator = Operator::new("alice").await?;
+    let id = launch_box(&operator.cloud, "web").await?;
+    let arguments = ["terminate", "web", "--namespace", "/"];
+    for (answer, code, found) in [
+        ("n\n", 1, InstanceStateName::Running),
+        ("\n", 1, InstanceStateName::Running),
+        ("y\n", 0, InstanceStateName::Terminated),
+    ] {
+        let ran = operator.at_a_terminal(&arguments, answer).await?.ended(code);
+        assert!(ran.stdout.contains(&format!("terminate  {id}")), "{}", ran.stdout);
+        assert!(ran.stdout.contains(&format!("Terminate box {id} for good? [y/N] ")), "{}", ran.stdout);
+        assert_eq!(state(&operator.cloud, &id).await?, found, "{answer:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_verb_that_changes_takes_no_role_of_two_boxes_for_one() -> Result<()> {
     let operator = Operator::new("alice").await?;
     let ids = [launch_box(&operator.cloud, "web").await?, launch_box(&operator.cloud, "web").await?];

@@ -1,6 +1,6 @@
 //! A box from its launch to its login.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
@@ -13,7 +13,6 @@ use crate::support::{describe, encoded, here, host_keys, launch, launch_with_key
 async fn a_launched_box_boots_runs_its_user_data_and_lets_the_launch_key_in() -> Result<()> {
     let (cloud, key) = (shared()?, TestKey::new("launch@test")?);
     let data = "#cloud-config\nwrite_files:\n- path: /srv/written\n  content: by cloud-init\n";
-    let start = Instant::now();
     let launched = launch_with_key(cloud, &key, "boots").await?.user_data(encoded(data)).send().await?;
     let launched = launched.instances().first().context("an instance")?;
     assert_eq!(state(launched), "pending", "no box is up before its launch is answered");
@@ -28,10 +27,23 @@ async fn a_launched_box_boots_runs_its_user_data_and_lets_the_launch_key_in() ->
         let name = instance.private_dns_name().and_then(|name| name.split('.').next()).context("a name")?;
         assert_eq!(said, format!("by cloud-init\nadmin\nroot\n{name}"));
     }
-    eprintln!("launch to login: {:?}", start.elapsed());
     let stranger = ssh(cloud, instance.private_ip_address().unwrap_or_default(), &TestKey::new("x")?, &keys, "true")?;
     assert!(String::from_utf8_lossy(&stranger.stderr).contains("Permission denied"), "{stranger:?}");
     assert!(here("ip", &["-4", "address"]).is_ok_and(|all| !all.contains("169.254.169.254")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_boxes_side_by_side_let_one_in_within_fifteen_seconds() -> Result<()> {
+    let (cloud, key) = (shared()?, TestKey::new("quick@test")?);
+    let launch = launch_with_key(cloud, &key, "quick").await?.min_count(2).max_count(2);
+    let start = Instant::now();
+    for instance in launch.send().await?.instances() {
+        let keys = host_keys(&cloud.account(), instance.instance_id().context("an id")?).await?;
+        let address = instance.private_ip_address().context("an address")?;
+        stdout(&ssh(cloud, address, &key, &keys, "true")?)?;
+    }
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     Ok(())
 }
 

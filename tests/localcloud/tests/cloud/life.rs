@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
+use aws_sdk_ec2::types::InstanceStateName;
 
 use crate::support::{PATIENCE, describe, host_keys, launch, running, shared, state, up, wait_for_state};
 
@@ -16,7 +17,7 @@ async fn stop_and_start_keep_the_disk_and_the_private_address_and_change_the_pub
     let stopped = account.ec2().stop_instances().instance_ids(id).send().await?;
     let change = stopped.stopping_instances().first().context("a change")?;
     let names = [change.previous_state(), change.current_state()].map(|state| state.and_then(|state| state.name()));
-    assert_eq!(names.map(|name| name.map(|name| name.as_str())), [Some("running"), Some("stopping")]);
+    assert_eq!(names.map(|name| name.map(InstanceStateName::as_str)), [Some("running"), Some("stopping")]);
     let early = account.ec2().start_instances().instance_ids(id).send().await.expect_err("it still goes down");
     assert_eq!(early.code(), Some("IncorrectInstanceState"));
     wait_for_state(&account, id, "stopped").await?;
@@ -89,7 +90,7 @@ async fn terminating_removes_the_box_with_its_disk() -> Result<()> {
     assert!(disk.is_dir());
     let ended = account.ec2().terminate_instances().instance_ids(id).send().await?;
     let now = ended.terminating_instances().first().and_then(|change| change.current_state()?.name().cloned());
-    assert_eq!(now.as_ref().map(|name| name.as_str()), Some("shutting-down"));
+    assert_eq!(now.as_ref().map(InstanceStateName::as_str), Some("shutting-down"));
     wait_for_state(&account, id, "terminated").await?;
     assert!(!disk.exists());
     assert!(cloud.running(id).is_none());

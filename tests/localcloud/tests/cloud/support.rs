@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
 use aws_sdk_ec2::primitives::Blob;
-use aws_sdk_ec2::types::{Instance, InstanceType};
+use aws_sdk_ec2::types::{Instance, InstanceStateName, InstanceType};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleetkey_localcloud::{CloudBox, LocalCloud, Options};
@@ -70,7 +70,7 @@ pub(crate) async fn describe(account: &Cloud, id: &str) -> Result<Instance> {
 
 /// The name of an instance's state.
 pub(crate) fn state(instance: &Instance) -> &str {
-    instance.state().and_then(|state| state.name()).map(|name| name.as_str()).unwrap_or_default()
+    instance.state().and_then(|state| state.name()).map(InstanceStateName::as_str).unwrap_or_default()
 }
 
 pub(crate) async fn wait_for_state(account: &Cloud, id: &str, wanted: &str) -> Result<Instance> {
@@ -104,9 +104,9 @@ pub(crate) async fn host_keys(account: &Cloud, id: &str) -> Result<String> {
 /// Runs a command on a box as its administrator, by an ssh that knows the host keys and trusts no other.
 pub(crate) fn ssh(cloud: &LocalCloud, address: &str, key: &TestKey, host_keys: &str, line: &str) -> Result<Output> {
     let folder = Scratch::new()?;
-    let known: String = host_keys.lines().map(|key| format!("{address} {key}\n")).collect();
+    let known: Vec<String> = host_keys.lines().map(|key| format!("{address} {key}\n")).collect();
     let file = folder.path().join("known_hosts");
-    std::fs::write(&file, known)?;
+    std::fs::write(&file, known.concat())?;
     let mut command = cloud.command("ssh");
     command.args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
     command.args(["-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]);

@@ -126,15 +126,13 @@ impl Worker {
         if let Some(known) = self.fleet.known().get_mut(&self.id) {
             known.boot = boot;
         }
-        let disk = match &self.disk {
-            Some(disk) => disk,
-            None => {
-                let image = instance.image_id().context("moto names no image")?;
-                let layers = self.fleet.images.layers(image);
-                let layers = layers.with_context(|| format!("the cloud has no disk for {image}"))?;
-                self.disk.insert(Disk::create(&self.fleet.place.folder, &self.id, layers)?)
-            }
-        };
+        if self.disk.is_none() {
+            let image = instance.image_id().context("moto names no image")?;
+            let layers = self.fleet.images.layers(image);
+            let layers = layers.with_context(|| format!("the cloud has no disk for {image}"))?;
+            self.disk = Some(Disk::create(&self.fleet.place.folder, &self.id, layers)?);
+        }
+        let disk = self.disk.as_ref().context("it was just made")?;
         if new_console {
             std::fs::write(disk.console(), "")?;
         }

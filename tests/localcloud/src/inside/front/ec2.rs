@@ -192,7 +192,9 @@ impl Front {
             return Ok(answer);
         }
         if action == "RebootInstances" {
-            ids.iter().for_each(|id| self.fleet.reboot(id));
+            for id in &ids {
+                self.fleet.reboot(id);
+            }
             return Ok(answer);
         }
         self.fleet.reconcile().await;
