@@ -25,7 +25,6 @@ fn image(root_gib: u32) -> Image {
         made: None,
         root_device: "/dev/xvda".into(),
         volumes: vec![volume("/dev/xvda", root_gib), volume("/dev/sdg", 30)],
-        source: None,
         tags: BTreeMap::new(),
     }
 }
