@@ -146,7 +146,7 @@ async fn t2_a_link_or_a_strange_folder_in_place_of_ssh_leads_nowhere() -> Result
 }
 
 /// The racer of T3, until it is killed: it moves folders, links and names under the agent's hands.
-const RACER: &str = r#"
+const RACER: &str = r"
 import os, random, time
 home, out = '/home/mallory3', '/srv/t3'
 ssh, away, keys = home + '/.ssh', home + '/away', home + '/.ssh/authorized_keys'
@@ -177,7 +177,7 @@ while True:
         swap_temporary(until)
     attempt(os.unlink, keys)
     time.sleep(random.random() * 0.02)
-"#;
+";
 
 #[tokio::test]
 async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
