@@ -48,7 +48,7 @@ async fn what_role_render_prints_brings_a_box_up_with_no_controller_at_hand() ->
     let (url, sha256) = (package["url"].as_str().unwrap(), package["sha256"].as_str().unwrap());
     let bucket = alice.account.bucket();
     let agent = ["--agent-url", url, "--agent-sha256", sha256, "--bucket", &bucket];
-    let rendered = alice.run(&[&["role", "render", ROLE, "--keys", "render-alice"][..], &agent].concat())?;
+    let rendered = alice.run(&[&["role", "render", ROLE, "--keypairs", "render-alice"][..], &agent].concat())?;
     let user_data = rendered.ended(0).stdout;
     assert!(user_data.starts_with("#cloud-config\n"), "{user_data}");
     let profile = make_profile(&alice, "render").await?;

@@ -146,7 +146,7 @@ async fn t2_a_link_or_a_strange_folder_in_place_of_ssh_leads_nowhere() -> Result
 }
 
 /// The racer of T3, until it is killed: it moves folders, links and names under the agent's hands.
-const RACER: &str = r#"
+const RACER: &str = r"
 import os, random, time
 home, out = '/home/mallory3', '/srv/t3'
 ssh, away, keys = home + '/.ssh', home + '/away', home + '/.ssh/authorized_keys'
@@ -171,13 +171,14 @@ while True:
         attempt(os.rename, away, ssh)
     elif mischief < 4:
         attempt(os.unlink, keys)
-        attempt([os.symlink, os.link][mischief % 2], out + '/shadow', keys) if mischief > 1 else attempt(os.mkfifo, keys)
+        if mischief == 1: attempt(os.mkfifo, keys)
+        else: attempt([os.symlink, os.link][mischief % 2], out + '/shadow', keys)
         swap_temporary(until)
     else:
         swap_temporary(until)
     attempt(os.unlink, keys)
     time.sleep(random.random() * 0.02)
-"#;
+";
 
 #[tokio::test]
 async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
@@ -185,14 +186,14 @@ async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
     let mallory = Mallory::new("mallory3").await?;
     let booted = &mallory.booted;
     // Open to everybody, so that it is not for lack of permission that they stay as they are.
-    booted.sh(
-        "install -d /srv/t3; install -d -m 0777 /srv/t3/victim /srv/t3/neighbour; cd /srv/t3; \
-         for file in shadow victim/authorized_keys neighbour/authorized_keys; do echo secret >$file; chmod 0666 $file; done; \
-         chown -R admin: neighbour",
-    );
+    booted.sh("install -d /srv/t3; install -d -m 0777 /srv/t3/victim /srv/t3/neighbour; cd /srv/t3; \
+         for file in shadow victim/authorized_keys neighbour/authorized_keys; do \
+         echo secret >$file; chmod 0666 $file; done; \
+         chown -R admin: neighbour");
     // A racer may link to what is open to it, so not how many links there are.
     let victims = || {
-        booted.sh("cd /srv/t3; stat -c '%n %F %a %u:%g %s %i %Y' shadow victim neighbour */authorized_keys; cat shadow */authorized_keys; ls -A victim neighbour; stat -c '%a %u:%g' /home/mallory3")
+        booted.sh("cd /srv/t3; stat -c '%n %F %a %u:%g %s %i %Y' shadow victim neighbour */authorized_keys; \
+             cat shadow */authorized_keys; ls -A victim neighbour; stat -c '%a %u:%g' /home/mallory3")
     };
     let before = victims();
     std::fs::write(booted.path("/srv/racer.py"), RACER)?;
