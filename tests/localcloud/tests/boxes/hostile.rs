@@ -171,7 +171,8 @@ while True:
         attempt(os.rename, away, ssh)
     elif mischief < 4:
         attempt(os.unlink, keys)
-        attempt([os.symlink, os.link][mischief % 2], out + '/shadow', keys) if mischief > 1 else attempt(os.mkfifo, keys)
+        if mischief == 1: attempt(os.mkfifo, keys)
+        else: attempt([os.symlink, os.link][mischief % 2], out + '/shadow', keys)
         swap_temporary(until)
     else:
         swap_temporary(until)
@@ -185,14 +186,14 @@ async fn t3_a_racer_changes_nothing_outside_its_home() -> Result<()> {
     let mallory = Mallory::new("mallory3").await?;
     let booted = &mallory.booted;
     // Open to everybody, so that it is not for lack of permission that they stay as they are.
-    booted.sh(
-        "install -d /srv/t3; install -d -m 0777 /srv/t3/victim /srv/t3/neighbour; cd /srv/t3; \
-         for file in shadow victim/authorized_keys neighbour/authorized_keys; do echo secret >$file; chmod 0666 $file; done; \
-         chown -R admin: neighbour",
-    );
+    booted.sh("install -d /srv/t3; install -d -m 0777 /srv/t3/victim /srv/t3/neighbour; cd /srv/t3; \
+         for file in shadow victim/authorized_keys neighbour/authorized_keys; do \
+         echo secret >$file; chmod 0666 $file; done; \
+         chown -R admin: neighbour");
     // A racer may link to what is open to it, so not how many links there are.
     let victims = || {
-        booted.sh("cd /srv/t3; stat -c '%n %F %a %u:%g %s %i %Y' shadow victim neighbour */authorized_keys; cat shadow */authorized_keys; ls -A victim neighbour; stat -c '%a %u:%g' /home/mallory3")
+        booted.sh("cd /srv/t3; stat -c '%n %F %a %u:%g %s %i %Y' shadow victim neighbour */authorized_keys; \
+             cat shadow */authorized_keys; ls -A victim neighbour; stat -c '%a %u:%g' /home/mallory3")
     };
     let before = victims();
     std::fs::write(booted.path("/srv/racer.py"), RACER)?;

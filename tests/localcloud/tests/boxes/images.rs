@@ -8,6 +8,9 @@ use fleetkey_localcloud::CloudBox;
 use crate::operator::{Operator, ROLE, SOON};
 use crate::world::{status, wait_in_step};
 
+/// A key that somebody put in by hand.
+const OWN_LINE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGH5fGgBdTgC1nD8E/TekwJAet/K4f1f8DiBiQ4NYry/ own";
+
 /// What makes a box itself.
 #[derive(Debug, PartialEq, Eq)]
 struct Identity {
@@ -47,7 +50,8 @@ async fn r6_a_recreated_box_has_the_files_of_the_imaged_one_and_nothing_of_its_i
     wait_in_step(&booted);
     alice.wait_for_queue(&booted).await?;
     assert!(alice.gets_in()? && bob.gets_in()?);
-    booted.sh("echo 'my work' >/srv/work; printf 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGH5fGgBdTgC1nD8E/TekwJAet/K4f1f8DiBiQ4NYry/ own\\n' >>/home/admin/.ssh/authorized_keys");
+    booted.sh("echo 'my work' >/srv/work");
+    booted.sh(&format!("echo '{OWN_LINE}' >>/home/admin/.ssh/authorized_keys"));
     let old = Identity::of(&booted);
     assert!(queues(&alice).await?.contains(&old.queue));
 
@@ -84,7 +88,7 @@ async fn r6_a_recreated_box_has_the_files_of_the_imaged_one_and_nothing_of_its_i
     assert!(journal.contains("belongs to another box"), "{journal}");
     assert!(!journal.contains("image-bob may log in"), "{journal}");
     // Somebody's own line is one of the files that come along.
-    assert!(booted.sh("cat /home/admin/.ssh/authorized_keys").contains(" own"));
+    assert!(booted.sh("cat /home/admin/.ssh/authorized_keys").contains(OWN_LINE));
     let generation = alice.instances().await?[0].tags().iter().find(|tag| tag.key() == Some("generation")).cloned();
     assert_eq!(generation.context("it has a generation")?.value(), Some("1"));
 

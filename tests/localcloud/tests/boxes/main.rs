@@ -1,5 +1,5 @@
-//! Fleetkey as a whole, on boxes freshly booted: the real `fleetkey` run as an operator runs it, the agent's real package
-//! installed by cloud-init, real logins.
+//! Fleetkey as a whole, on boxes freshly booted: the real `fleetkey` run as an operator runs it, the agent's real
+//! package installed by cloud-init, real logins.
 //!
 //! The tests share one cloud, each in a namespace of its own with people of its own.
 

@@ -115,7 +115,8 @@ impl Operator {
         allowed.policy_document(all).send().await?;
         let made = account.iam().create_access_key().user_name(name).send().await?;
         let credentials = made.access_key().context("CreateAccessKey gives a key")?;
-        let home = TempDir::new()?;
+        // In the cloud's folder, which goes with the cloud also when the tests are killed.
+        let home = TempDir::new_in(world.cloud.folder())?;
         std::fs::create_dir(home.path().join(".aws"))?;
         let lines = format!(
             "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
@@ -273,7 +274,8 @@ fn hold(key: &TestKey, socket: &Path) -> Result<Kept> {
 
 /// Starts a command whose output can be looked at while it runs.
 pub(crate) fn start(mut command: Command) -> Result<Running> {
-    let (stdout, stderr) = (NamedTempFile::new()?, NamedTempFile::new()?);
+    let folder = World::get()?.cloud.folder();
+    let (stdout, stderr) = (NamedTempFile::new_in(folder)?, NamedTempFile::new_in(folder)?);
     command.stdout(stdout.reopen()?).stderr(stderr.reopen()?);
     Ok(Running { process: Kept::start("fleetkey", command)?, stdout, stderr })
 }
