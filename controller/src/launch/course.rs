@@ -155,6 +155,8 @@ impl Course<'_> {
         let imaging = self.request.create_image && [State::Stopping, State::Stopped].contains(&made.instance.state);
         if !self.manner.quick && !imaging {
             made.instance = self.usable(&made.instance.id).await?;
+            journal.record.usable = true;
+            journal.save()?;
         }
         if self.request.create_image {
             if journal.record.image.is_none() {
@@ -204,6 +206,9 @@ impl Course<'_> {
     async fn fail(&self, error: anyhow::Error, journal: Journal, folder: &Path) -> anyhow::Error {
         let name = &self.request.name;
         let there = journal.record.instance.clone();
+        if matches!(error.downcast_ref(), Some(WaitError::TimedOut { .. })) {
+            self.world.printer.hint("--timeout gives it longer");
+        }
         if self.waiter.check("").is_err() {
             let left = match &there {
                 Some(id) => format!("interrupted; box {id} of {name} is left as it is"),
@@ -211,16 +216,18 @@ impl Course<'_> {
             };
             let refusal = Refusal::new(left).hint("the same command goes on where this one stopped");
             return error.context(match there {
-                Some(id) => refusal.hint(format!("to give up: fleetkey terminate {name} -I {id}")),
+                Some(id) => refusal.hint(self.give_up(&id)),
                 None => refusal,
             });
         }
-        if self.manner.keep {
+        if self.manner.keep || journal.record.usable {
             if let Some(id) = &there {
-                self.world.printer.note(&format!("box {id} of {name} is kept as it is, as asked for"));
+                let why = if self.manner.keep { "as asked for" } else { "since it could be used before" };
+                self.world.printer.note(&format!("box {id} of {name} is kept as it is, {why}"));
+                self.world.printer.hint(&self.give_up(id));
             }
             self.world.printer.hint("the same command goes on with it; --anew makes another box");
-            return with_permissions(error, &format!("no box of {name} is ready"));
+            return with_permissions(error, &format!("the create of {name} is not finished"));
         }
         let undone = undo::undo(self.world, &journal.record, folder, name, self.role).await;
         self.tell(&undone);
@@ -230,6 +237,10 @@ impl Course<'_> {
             self.world.printer.warn(&error.to_string());
         }
         with_permissions(error, &format!("no box of {name} was made"))
+    }
+
+    fn give_up(&self, id: &str) -> String {
+        format!("to give up: fleetkey terminate --region {} {} -I {id}", self.request.region, self.request.name)
     }
 
     fn tell(&self, undone: &Undone) {

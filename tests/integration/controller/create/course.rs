@@ -198,7 +198,12 @@ async fn a_launch_whose_answer_is_lost_is_found_again_and_not_asked_for_twice() 
         let asked = calls.iter().filter(|call| call.action == "RunInstances").count();
         assert!(asked > 1, "{fault:?}: {said}");
         assert_eq!(ground.instances().await?.len(), 1, "{fault:?}: {said}");
+        assert_eq!(ground.records()?.len(), 1, "{fault:?}: it may have been launched all the same: {said}");
     }
+    ground.proxy.heal();
+    ground.run("create", &["--quick"]).await?.ended(0);
+    assert_eq!(ground.instances().await?.len(), 2);
+    assert!(ground.records()?.is_empty());
     Ok(())
 }
 
