@@ -42,6 +42,7 @@ test: deps
 	$(VENV); $(CARGO) build --workspace --bins; \
 	$(AS_ROOT) $(CARGO) test --quiet --workspace --lib --bins; \
 	$(CARGO) test --quiet --workspace --doc; \
+	$(AS_ROOT) $(CARGO) test --workspace --test cloud; \
 	$(AS_ROOT) $(CARGO) test --workspace --test boxes; \
 	$(AS_ROOT) $(CARGO) test --workspace --test integration
 

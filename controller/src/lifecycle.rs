@@ -102,13 +102,11 @@ pub(crate) fn next(wish: Wish, state: State, progress: Progress) -> Next {
         }
         (Wish::Reboot, State::Running) if asked => Next::Done,
         (Wish::Terminate, State::ShuttingDown) => Next::Wait(State::Terminated),
-        (_, State::ShuttingDown | State::Terminated) => Next::Never,
-        (Wish::Reboot, State::Stopping | State::Stopped) => Next::Never,
+        (_, State::ShuttingDown | State::Terminated) | (Wish::Reboot, State::Stopping | State::Stopped) => Next::Never,
         // It was about to run and did not: EC2 says why in its reason for the state.
         (Wish::Start, State::Stopped) if progress == Progress::UnderWay => Next::Never,
-        (Wish::Start, State::Stopping) => Next::Wait(State::Stopped),
+        (Wish::Start | Wish::Stop { force: false }, State::Stopping) => Next::Wait(State::Stopped),
         (Wish::Stop { .. } | Wish::Reboot, State::Pending) if !asked => Next::Wait(State::Running),
-        (Wish::Stop { force: false }, State::Stopping) => Next::Wait(State::Stopped),
         (Wish::Start, State::Pending) => Next::Wait(State::Running),
         _ if asked => Next::Wait(wish.goal()),
         _ => Next::Ask,

@@ -62,15 +62,6 @@ impl Printer {
         self.output
     }
 
-    /// Prints a text to stdout, byte for byte; on a terminal without its control characters.
-    ///
-    /// # Errors
-    /// When stdout cannot be written. A reader that has gone away is not an error.
-    pub(crate) fn text(self, text: &str) -> io::Result<()> {
-        let shown = if io::stdout().is_terminal() { printable(text) } else { Cow::Borrowed(text) };
-        write_out(shown.as_bytes())
-    }
-
     /// Prints the outcome of a command to stdout, in the form asked for.
     ///
     /// # Errors
@@ -127,6 +118,15 @@ impl Printer {
         // Nobody can be told that stderr is closed.
         let _ = writeln!(io::stderr().lock(), "{}", render(kind, text, self.color));
     }
+}
+
+/// Prints a text to stdout, byte for byte; on a terminal without its control characters.
+///
+/// # Errors
+/// When stdout cannot be written. A reader that has gone away is not an error.
+pub(crate) fn put(text: &str) -> io::Result<()> {
+    let shown = if io::stdout().is_terminal() { printable(text) } else { Cow::Borrowed(text) };
+    write_out(shown.as_bytes())
 }
 
 fn write_out(bytes: &[u8]) -> io::Result<()> {

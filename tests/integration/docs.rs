@@ -21,12 +21,12 @@ struct Page {
 
 /// A fenced block: the language behind the fence, and the lines without the indentation of the fence.
 #[derive(Debug, PartialEq, Eq)]
-struct Block {
-    language: String,
-    text: String,
+pub(super) struct Block {
+    pub(super) language: String,
+    pub(super) text: String,
 }
 
-fn root() -> PathBuf {
+pub(super) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -54,7 +54,7 @@ fn pages() -> Result<Vec<Page>> {
 }
 
 /// The fenced blocks of a page, and its text without them.
-fn split(text: &str) -> (Vec<Block>, String) {
+pub(super) fn split(text: &str) -> (Vec<Block>, String) {
     let (mut blocks, mut prose) = (Vec::new(), String::new());
     let mut open: Option<(usize, Block)> = None;
     for line in text.lines() {
@@ -94,18 +94,21 @@ fn anchors(prose: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
-/// The calls of one of the programs in a piece of shell: the program, the subcommand and its long flags.
-fn calls(shell: &str) -> Vec<(&str, &str, Vec<&str>)> {
+/// The calls of one of the programs in a piece of shell: the program, the subcommand with the word behind it, which may
+/// be a subcommand of its own, and its long flags.
+fn calls(shell: &str) -> Vec<(&str, Vec<&str>, Vec<&str>)> {
     let mut calls = Vec::new();
     for part in shell.split(['\n', ';', '|', '&']) {
         let part = part.split(" #").next().unwrap_or_default();
         let words: Vec<&str> = part.split_whitespace().collect();
         let Some(at) = words.iter().position(|word| PROGRAMS.contains(word)) else { continue };
-        let Some(verb) = words.get(at + 1).filter(|verb| verb.starts_with(|c: char| c.is_ascii_lowercase())) else {
+        let lower = |word: &&&str| word.starts_with(|c: char| c.is_ascii_lowercase());
+        let verbs: Vec<&str> = words[at + 1..].iter().take(2).take_while(lower).copied().collect();
+        if verbs.is_empty() {
             continue;
-        };
+        }
         let flags = words[at + 2..].iter().filter(|word| word.starts_with("--") && word.len() > 2);
-        calls.push((words[at], *verb, flags.map(|flag| long(flag)).collect()));
+        calls.push((words[at], verbs, flags.map(|flag| long(flag)).collect()));
     }
     calls
 }
@@ -116,15 +119,26 @@ fn long(word: &str) -> &str {
     &word[..end]
 }
 
-/// The long flags that the help of a subcommand names; `None` when there is no such subcommand.
-fn flags_of(name: &str, verb: &str) -> Result<Option<BTreeSet<String>>> {
-    let output = Command::new(program(name)).args([verb, "--help"]).output()?;
+/// The help of a subcommand; `None` when there is no such subcommand.
+fn help(name: &str, verbs: &[&str]) -> Result<Option<String>> {
+    let output = Command::new(program(name)).args(verbs).arg("--help").output()?;
     // `authorized-keys` prints its help on stderr, since sshd would take stdout for keys.
     let help = String::from_utf8(output.stdout)? + &String::from_utf8(output.stderr)?;
-    if !help.contains(&format!("Usage: {name} {verb}")) {
-        return Ok(None);
+    Ok(Some(help).filter(|help| help.contains(&format!("Usage: {name} {}", verbs.join(" ")))))
+}
+
+/// The long flags that the help of a subcommand names; `None` when there is no such subcommand. What stands behind a
+/// subcommand is one of its own only if it has such.
+fn flags_of(name: &str, verbs: &[&str]) -> Result<Option<BTreeSet<String>>> {
+    let Some(mut found) = help(name, &verbs[..1])? else { return Ok(None) };
+    let has_own = found.lines().any(|line| line.starts_with("Usage:") && line.contains("<COMMAND>"));
+    if has_own && verbs.len() > 1 {
+        match help(name, verbs)? {
+            Some(own) => found = own,
+            None => return Ok(None),
+        }
     }
-    let words = help.split(|c: char| c.is_whitespace() || "[,".contains(c));
+    let words = found.split(|c: char| c.is_whitespace() || "[,".contains(c));
     Ok(Some(words.filter(|word| word.starts_with("--")).map(|word| long(word).to_owned()).collect()))
 }
 
@@ -186,10 +200,11 @@ fn every_command_and_long_flag_that_the_documentation_names_exists() -> Result<(
         let (blocks, prose) = split(&page.text);
         let shell = blocks.iter().filter(|block| block.language == "sh").map(|block| block.text.replace("\\\n", " "));
         let shell: Vec<String> = shell.chain(spans(&prose).map(str::to_owned)).collect();
-        for (name, verb, flags) in shell.iter().flat_map(|text| calls(text)) {
-            let key = (name.to_owned(), verb.to_owned());
+        for (name, verbs, flags) in shell.iter().flat_map(|text| calls(text)) {
+            let verb = verbs.join(" ");
+            let key = (name.to_owned(), verb.clone());
             if !known.contains_key(&key) {
-                known.insert(key.clone(), flags_of(name, verb)?);
+                known.insert(key.clone(), flags_of(name, &verbs)?);
             }
             let missing = |flag: &&&str| known[&key].as_ref().is_some_and(|have| !have.contains(**flag));
             if known[&key].is_none() {
@@ -219,6 +234,7 @@ fn blocks_spans_anchors_and_calls_are_found() {
     assert_eq!(blocks, [Block { language: "sh".to_owned(), text }]);
     assert_eq!(spans(&prose).collect::<Vec<_>>(), ["b"]);
     assert!(anchors(&prose).contains("a-b-c"));
-    assert_eq!(calls(&blocks[0].text), [("fleetkey-agent", "sync", vec!["--dry-run"])]);
+    assert_eq!(calls(&blocks[0].text), [("fleetkey-agent", vec!["sync"], vec!["--dry-run"])]);
+    assert_eq!(calls("fleetkey role show X --output json"), [("fleetkey", vec!["role", "show"], vec!["--output"])]);
     assert!(calls("systemctl reload fleetkey-agent; journalctl -u fleetkey-agent -e").is_empty());
 }

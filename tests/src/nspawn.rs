@@ -122,8 +122,7 @@ impl SystemdBox {
     /// # Panics
     /// When this is not run by root.
     pub fn cloud_builder() -> Builder {
-        static MADE: OnceLock<PathBuf> = OnceLock::new();
-        let builder = Builder { root: MADE.get_or_init(|| made("cloud")), ..Self::builder() };
+        let builder = Builder { root: cloud_root_file_system(), ..Self::builder() };
         // It would look for an instance that the box is not.
         builder.file("/etc/cloud/cloud-init.disabled", 0o644, "")
     }
@@ -241,6 +240,15 @@ impl Drop for SystemdBox {
 pub fn root_file_system() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| made("box"))
+}
+
+/// The same with what a machine image has.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn cloud_root_file_system() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| made("cloud"))
 }
 
 fn made(flavour: &str) -> PathBuf {

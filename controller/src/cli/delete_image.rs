@@ -1,6 +1,5 @@
 //! `fleetkey delete-image`: an image and all its snapshots are gone.
 
-use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,6 +7,7 @@ use clap::Args;
 use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 
+use super::asking;
 use super::on_box::told;
 use crate::aws::snapshots::{self, Deleted, IMAGE_TAG};
 use crate::aws::{CallError, images, instances};
@@ -15,7 +15,7 @@ use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice, ImageVolume};
 use crate::instance::NAME_TAG;
 use crate::interrupt;
-use crate::printer::{self, Printer};
+use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection;
 use crate::settings::Settings;
@@ -82,17 +82,16 @@ struct ReportedSnapshot<'a> {
 
 impl DeleteImage {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        if !self.yes && !io::stdin().is_terminal() {
-            return Err(Refusal::usage("deleting an image asks first, and there is no terminal to ask on")
-                .hint("--yes goes ahead without asking; fleetkey list-images shows the images")
-                .into());
+        if !self.yes {
+            asking::needs_a_terminal("deleting an image", "fleetkey list-images shows the images")?;
         }
         let fleet = Fleet::open(settings, printer).await?;
         let of = selection::name(&fleet.namespace, &self.role)?;
         let target = self.target(&fleet, &of).await?;
         warn_of_boxes(&fleet, &target, printer).await?;
         if !self.yes {
-            confirm(&target, self.keep_snapshots).await?;
+            let question = format!("Delete image {} for good?", target.id);
+            asking::confirm(plan(&target, self.keep_snapshots), question).await?;
         }
         self.deregister(&fleet, &of, &target).await?;
         let fates = self.delete_snapshots(&fleet, &of, &target, printer).await?;
@@ -240,16 +239,6 @@ async fn warn_of_boxes(fleet: &Fleet, target: &Target, printer: Printer) -> anyh
     Ok(())
 }
 
-async fn confirm(target: &Target, keep_snapshots: bool) -> anyhow::Result<()> {
-    let table = plan(target, keep_snapshots);
-    let question = format!("Delete image {} for good?", target.id);
-    let answer = tokio::task::spawn_blocking(move || printer::ask(&table, &question)).await;
-    if answer.context("asking")?.context("reading the answer")? {
-        return Ok(());
-    }
-    Err(Refusal::new("nothing was changed").into())
-}
-
 /// What goes and what stays.
 fn plan(target: &Target, keep_snapshots: bool) -> Table {
     let mut table = Table::new(&["ACTION", "WHAT", "DETAILS"]);
@@ -263,4 +252,46 @@ fn plan(target: &Target, keep_snapshots: bool) -> Table {
         table.row(vec![action.into(), volume.snapshot.clone(), format!("{device}{} GiB", volume.gib)]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn fault_12_what_is_asked_names_every_snapshot() {
+        let volume = |device: &str, snapshot: &str| ImageVolume {
+            device: device.to_owned(),
+            snapshot: snapshot.to_owned(),
+            gib: 8,
+        };
+        let whole = Target {
+            id: "ami-1".to_owned(),
+            image: Some(Image {
+                id: "ami-1".to_owned(),
+                name: "prod_web__2026-11-21__04-05-06".to_owned(),
+                state: "available".to_owned(),
+                architecture: "x86_64".to_owned(),
+                source: None,
+                made: None,
+                root_device: "/dev/xvda".to_owned(),
+                volumes: Vec::new(),
+                tags: BTreeMap::from([("generation".to_owned(), "1".to_owned())]),
+            }),
+            snapshots: vec![volume("/dev/xvda", "snap-1"), volume("/dev/xvdf", "snap-2")],
+        };
+        insta::assert_snapshot!(plan(&whole, false).to_string(), @r"
+        ACTION      WHAT    DETAILS
+        deregister  ami-1   prod_web__2026-11-21__04-05-06, x86_64, generation 1
+        delete      snap-1  /dev/xvda, 8 GiB
+        delete      snap-2  /dev/xvdf, 8 GiB
+        ");
+        let left = Target { id: "ami-1".to_owned(), image: None, snapshots: vec![volume("", "snap-2")] };
+        insta::assert_snapshot!(plan(&left, true).to_string(), @r"
+        ACTION  WHAT    DETAILS
+        keep    snap-2  8 GiB
+        ");
+    }
 }

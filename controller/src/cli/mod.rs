@@ -13,6 +13,7 @@ use crate::refusal::{Refusal, exit_code};
 use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
+mod asking;
 mod create;
 mod delete_image;
 mod image;

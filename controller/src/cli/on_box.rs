@@ -157,8 +157,11 @@ impl Way<'_> {
         let described = instances::describe(&self.fleet.ec2, &self.now.id).await.map_err(told)?;
         match described {
             Some(described) => {
-                if let Some(found) = Instance::read(described) {
-                    self.now = found;
+                let state = described.state().and_then(|state| State::try_from(state.name()?).ok());
+                match Instance::read(described) {
+                    Some(found) => self.now = found,
+                    // A box that is gone loses its tags.
+                    None => self.now.state = state.unwrap_or(self.now.state),
                 }
             }
             None => self.now.state = State::Terminated,
@@ -189,7 +192,7 @@ impl Way<'_> {
     fn ended(&self, error: WaitError) -> anyhow::Error {
         match error {
             WaitError::Failed(error) => error,
-            ended => Refusal::new(ended).hint(format!("go on with: {}", self.command(self.wish.verb()))).into(),
+            ended => Refusal::new(ended).hint(format!("go on with: {}", command(self.wish.verb(), &self.now))).into(),
         }
     }
 
@@ -204,7 +207,7 @@ impl Way<'_> {
             State::ShuttingDown | State::Terminated => {
                 refusal.hint("a terminated box does not come back; fleetkey list shows those that there are")
             }
-            _ => refusal.hint(format!("start it with: {}", self.command("start"))),
+            _ => refusal.hint(format!("start it with: {}", command("start", now))),
         }
         .into()
     }
@@ -234,11 +237,6 @@ impl Way<'_> {
         let mend =
             format!("aws ec2 modify-instance-attribute --instance-id {id} {flag} --region {}", self.fleet.region);
         anyhow::Error::from(error).context(refusal.hint(format!("whoever may lift that does so with: {mend}")))
-    }
-
-    /// The command about this very box: ordinals change with the boxes.
-    fn command(&self, verb: &str) -> String {
-        command(verb, &self.now)
     }
 }
 

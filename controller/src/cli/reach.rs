@@ -14,6 +14,7 @@ use crate::instance::{ADMIN_TAG, Instance, State};
 use crate::interrupt;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
+use crate::role::{Library, RoleName};
 use crate::selection::{self, Among};
 use crate::settings::Settings;
 use crate::ssh::host_keys::{self, Given};
@@ -74,19 +75,28 @@ impl ReachFlags {
     }
 
     fn account(&self, instance: &Instance) -> anyhow::Result<AccountName> {
-        if let Some(login) = &self.login {
-            return Ok(login.clone());
+        match (&self.login, instance.tags.get(ADMIN_TAG)) {
+            (Some(login), _) => Ok(login.clone()),
+            (None, Some(tag)) => tag.parse().with_context(|| {
+                Refusal::new(format!("tag {ADMIN_TAG} of box {} does not name an account", instance.id))
+                    .hint("name an account with --login")
+            }),
+            (None, None) => by_role(instance),
         }
-        let id = &instance.id;
-        let tag = instance.tags.get(ADMIN_TAG).ok_or_else(|| {
-            Refusal::new(format!("box {id} does not say which its admin account is"))
-                .hint(format!("name an account with --login; fleetkey create notes it in the tag {ADMIN_TAG}"))
-        })?;
-        tag.parse().with_context(|| {
-            Refusal::new(format!("tag {ADMIN_TAG} of box {id} does not name an account"))
-                .hint("name an account with --login")
-        })
     }
+}
+
+/// The admin account that the role of a box has here: boxes that others made have no tag that names it.
+fn by_role(instance: &Instance) -> anyhow::Result<AccountName> {
+    let role: Result<RoleName, String> = instance.role().parse();
+    let admin = role.map_err(anyhow::Error::msg).and_then(|role| {
+        let role = Library::open(&[])?.load(&role)?;
+        Ok(role.admin()?.clone())
+    });
+    admin.with_context(|| {
+        Refusal::new(format!("box {} does not say which its admin account is", instance.id))
+            .hint(format!("name an account with --login; fleetkey create notes it in the tag {ADMIN_TAG}"))
+    })
 }
 
 async fn boxes(fleet: &Fleet, name: &AbsoluteName) -> anyhow::Result<Vec<Instance>> {
@@ -106,14 +116,14 @@ async fn running(
     let id = instance.id.clone();
     if instance.state == State::Pending {
         let what = format!("box {id} is running");
-        let waited = waiter.wait(&what, async || {
+        let outcome = waiter.wait(&what, async || {
             let found = boxes(fleet, name).await?.into_iter().find(|found| found.id == id);
             Ok(match found {
                 Some(found) if found.state == State::Pending => Look::NotYet(found.state.as_str().to_owned()),
                 found => Look::Done(found),
             })
         });
-        let found = waited.await.map_err(WaitError::into_anyhow)?;
+        let found = outcome.await.map_err(WaitError::into_anyhow)?;
         instance = found.ok_or_else(|| Refusal::new(format!("box {id} is gone")))?;
     }
     if instance.state == State::Running {

@@ -1,7 +1,5 @@
 //! `fleetkey revoke-key`: bars keys for good and takes them out of every registry.
 
-use std::io::{self, IsTerminal as _};
-
 use anyhow::Context as _;
 use clap::{ArgGroup, Args};
 use fleetkey_common::names::PersonName;
@@ -9,9 +7,10 @@ use fleetkey_common::public_key::{Ec2Fingerprint, Fingerprint};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::asking;
 use crate::aws::{CallError, iam_keys, key_pairs};
 use crate::holdings;
-use crate::printer::{self, Printer};
+use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::revocation::{self, Facts, Plan, Reason, Target};
 use crate::session::Session;
@@ -92,10 +91,8 @@ fn parse_why(text: &str) -> Result<String, String> {
 impl RevokeKey {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let asks = !self.yes && !self.dry_run;
-        if asks && !io::stdin().is_terminal() {
-            return Err(Refusal::usage("revoking asks first, and there is no terminal to ask on")
-                .hint("--yes goes ahead without asking; --dry-run shows what would be done")
-                .into());
+        if asks {
+            asking::needs_a_terminal("revoking", "--dry-run shows what would be done")?;
         }
         let mut session = Session::open(settings, printer).await?;
         let (mut facts, mut faults) = look(&session).await;
@@ -114,7 +111,11 @@ impl RevokeKey {
             print(printer, &plan, &rows)?;
         } else {
             if asks {
-                confirm(&rows, plan.keys.len()).await?;
+                let question = match plan.keys.len() {
+                    1 => "Revoke this key for good?".to_owned(),
+                    count => format!("Revoke these {count} keys for good?"),
+                };
+                asking::confirm(work::table(&rows), question).await?;
             }
             session.prepare(printer).await?;
             faults.extend(revoke(&session, &plan, printer).await?);
@@ -200,19 +201,6 @@ fn explain(target: &Target, plan: &Plan, faults: &[CallError], printer: Printer)
         }
         _ => Ok(()),
     }
-}
-
-async fn confirm(rows: &[Row], count: usize) -> anyhow::Result<()> {
-    let question = match count {
-        1 => "Revoke this key for good?".to_owned(),
-        count => format!("Revoke these {count} keys for good?"),
-    };
-    let table = work::table(rows);
-    let answer = tokio::task::spawn_blocking(move || printer::ask(&table, &question)).await;
-    if answer.context("asking")?.context("reading the answer")? {
-        return Ok(());
-    }
-    Err(Refusal::new("nothing was changed").into())
 }
 
 /// Carries the plan out and gives what failed.

@@ -55,12 +55,13 @@ fn split(text: &str) -> Result<Words, shell_words::ParseError> {
 impl Rsync {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let mut words = self.words;
-        let role = words.remove(0).into_string().map_err(|role| Refusal::usage(format!("{role:?} is no role")))?;
+        let role =
+            words.remove(0).into_string().map_err(|role| Refusal::usage(format!("{} is no role", role.display())))?;
         // What is wrong with the paths is said before anything is asked.
         rsync(words.clone(), "").map_err(refuse)?;
         let options = self.ssh_opts.map(|Words(words)| words).unwrap_or_default();
         if options.first().is_some_and(|word| !word.as_encoded_bytes().starts_with(b"-")) {
-            return Err(Refusal::usage(format!("--ssh-opts takes options of ssh, not {:?}", options[0])).into());
+            return Err(Refusal::usage(format!("--ssh-opts takes options of ssh, not {}", options[0].display())).into());
         }
         let ssh = self.reach.reach(settings, printer, &role, &self.among, options).await?;
         let words = rsync(words, &format!("{}@{}", ssh.account(), ssh.address())).map_err(|error| anyhow!(error))?;

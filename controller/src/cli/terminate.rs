@@ -1,19 +1,17 @@
 //! `fleetkey terminate`: a box is gone for good, and what it leaves behind is named.
 
-use std::io::{self, IsTerminal as _};
-
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::asking;
 use super::on_box::{self, WaitFlags};
 use crate::details::Volume;
 use crate::fleet::Fleet;
 use crate::instance::{Instance, State};
 use crate::lifecycle::Wish;
 use crate::listing::{self, Row};
-use crate::printer::{self, Printer};
-use crate::refusal::Refusal;
+use crate::printer::Printer;
 use crate::selection::Selector;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
@@ -44,10 +42,8 @@ struct Terminated<'a> {
 
 impl Terminate {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        if !self.yes && !io::stdin().is_terminal() {
-            return Err(Refusal::usage("terminating asks first, and there is no terminal to ask on")
-                .hint("--yes goes ahead without asking; fleetkey show tells what would go")
-                .into());
+        if !self.yes {
+            asking::needs_a_terminal("terminating", "fleetkey show tells what would go")?;
         }
         let fleet = Fleet::open(settings, printer).await?;
         let (_, chosen) = on_box::find(&fleet, &self.selector.role, &self.selector.among).await?;
@@ -56,7 +52,8 @@ impl Terminate {
             _ => on_box::details(&fleet, chosen.clone()).await?.volumes,
         };
         if !self.yes && State::LIVE.contains(&chosen.state) {
-            confirm(&chosen, &volumes).await?;
+            let question = format!("Terminate box {} for good?", chosen.id);
+            asking::confirm(plan(&chosen, &volumes), question).await?;
         }
         let gone = on_box::bring(&fleet, chosen, Wish::Terminate, &self.waiting, printer).await?;
         forget_host_keys(&fleet, &gone, printer);
@@ -77,16 +74,6 @@ fn forget_host_keys(fleet: &Fleet, gone: &Instance, printer: Printer) {
     if let Err(error) = forgotten {
         printer.warn(&format!("the host keys of box {} stay on this machine: {error}", gone.id));
     }
-}
-
-async fn confirm(chosen: &Instance, volumes: &[Volume]) -> anyhow::Result<()> {
-    let table = plan(chosen, volumes);
-    let question = format!("Terminate box {} for good?", chosen.id);
-    let answer = tokio::task::spawn_blocking(move || printer::ask(&table, &question)).await;
-    if answer.context("asking")?.context("reading the answer")? {
-        return Ok(());
-    }
-    Err(Refusal::new("nothing was changed").into())
 }
 
 /// What goes and what stays.

@@ -327,7 +327,6 @@ fn render(
         options,
         keys: &request.keys.specs,
         agent,
-        cluster: None,
     };
     let user_data = role.render(&input).map_err(Refusal::from)?;
     user_data.encode().map_err(Refusal::from)

@@ -21,6 +21,7 @@ fn image(root_gib: u32) -> Image {
         name: "web".into(),
         state: "available".into(),
         architecture: "x86_64".into(),
+        source: None,
         made: None,
         root_device: "/dev/xvda".into(),
         volumes: vec![volume("/dev/xvda", root_gib), volume("/dev/sdg", 30)],

@@ -25,7 +25,7 @@ fn tar(name: &str, content: &str) -> Vec<u8> {
 fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = deb::MAGIC.to_vec();
     for (name, data) in members {
-        write!(archive, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, data.len()).unwrap();
+        writeln!(archive, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, data.len()).unwrap();
         archive.extend(*data);
         if data.len() % 2 == 1 {
             archive.push(b'\n');

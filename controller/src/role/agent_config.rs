@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 
-use super::model::{AccountMode, ManagedAccount};
+use super::model::ManagedAccount;
 use super::problem::RoleError;
 use super::render::AgentInstall;
+use super::words::AccountMode;
 
 /// The file: who may log in to the admin account, then to each account of the role, then where things are.
 ///

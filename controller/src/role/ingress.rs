@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use super::fields::{Findings, find};
-use super::model::{Ingress, IngressSource, Protocol};
+use super::model::{Ingress, IngressSource};
 use super::node::{Node, Value};
+use super::words::Protocol;
 
 /// What a role lets in that says nothing of it, as CGCloud does: SSH, and the ICMP message without which a path with a
 /// small MTU swallows packets (fragmentation needed).
@@ -43,13 +44,12 @@ fn rule(node: &Node, findings: &mut Findings) -> Option<Ingress> {
         findings.missing(&node.place, "from", "give a range such as 10.0.0.0/8, or group for boxes of the same role");
     }
     let (from_port, to_port) = match protocol {
-        Protocol::Tcp | Protocol::Udp => match at("ports") {
-            Some(node) => ports(node, findings)?,
-            None => {
+        Protocol::Tcp | Protocol::Udp => {
+            if at("ports").is_none() {
                 findings.missing(&node.place, "ports", "give one, such as 443, or a range, such as 8000-8080");
-                return None;
             }
-        },
+            ports(at("ports")?, findings)?
+        }
         Protocol::Icmp | Protocol::Icmpv6 => {
             let mut part = |name: &str| at(name).map_or(Some(-1), |node| number(node, name, -1..=255, findings));
             (part("type")?, part("code")?)

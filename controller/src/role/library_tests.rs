@@ -5,9 +5,10 @@ use fleetkey_common::key_spec::KeySpec;
 use tempfile::TempDir;
 
 use super::super::ingress::default as default_ingress;
-use super::super::model::{Arch, BaseImage, PackageFormat};
+use super::super::model::BaseImage;
 use super::super::options::OptionValues;
 use super::super::render::RenderInput;
+use super::super::words::{Arch, PackageFormat};
 use super::*;
 
 /// A folder of role files.
@@ -53,7 +54,8 @@ fn every_built_in_role_is_sound_and_a_generic_box_has_an_image_for_each_architec
         if !role.abstract_ {
             assert_eq!(role.base_images.keys().copied().collect::<Vec<_>>(), [Arch::X86_64, Arch::Arm64], "{name}");
             assert_eq!(role.ingress, default_ingress(), "{name}");
-            assert_eq!(role.instance_type.as_deref(), Some("t3.micro"));
+            // EC2 is asked for the smallest that will do: a table would be wrong some day, and is for one architecture.
+            assert_eq!(role.instance_type, None, "{name}");
             launched.push(format!("{name}: {} {}", role.admin().unwrap(), role.package().unwrap()));
         }
     }
@@ -200,7 +202,6 @@ fn a_mixin_is_not_launched() {
         options: &OptionValues::default(),
         keys: &[] as &[KeySpec],
         agent: None,
-        cluster: None,
     };
     let refusal = crate::refusal::Refusal::from(role.render(&input).unwrap_err());
     insta::assert_snapshot!(refusal, @"role docker is abstract: it is made to be extended, not launched");

@@ -19,16 +19,19 @@ mod problem;
 mod read;
 mod render;
 mod template;
+mod words;
 mod yaml;
 
-pub(crate) use encode::UserData;
 pub(crate) use library::Library;
-pub(crate) use model::{
-    AccountMode, Arch, BaseImage, Ephemeral, Ingress, IngressSource, ManagedAccount, PackageFormat, Protocol, Role,
-    RoleName, RootVolume, Volume, VolumeKind,
-};
+pub(crate) use model::{BaseImage, Ingress, IngressSource, Role, RoleName};
 pub(crate) use node::{Key, Node, Place, Value};
-pub(crate) use options::{OptionKind, OptionSpec, OptionValue, OptionValues};
+pub(crate) use options::{OptionValue, OptionValues};
 pub(crate) use policies::agent_policies;
 pub(crate) use problem::RoleError;
-pub(crate) use render::{AgentInstall, Cluster, RenderInput};
+pub(crate) use render::{AgentInstall, RenderInput};
+pub(crate) use words::{Arch, PackageFormat, Protocol};
+#[cfg(test)]
+pub(crate) use {
+    model::{RootVolume, Volume},
+    words::VolumeKind,
+};

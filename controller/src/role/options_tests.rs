@@ -23,7 +23,10 @@ const OPTIONS: &str = "
 fn resolved(given: &[(&str, &str)]) -> String {
     let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     match role(OPTIONS).unwrap().resolve_options(&given) {
-        Ok(values) => values.tags().iter().map(|(name, value)| format!("{name}={value:?}\n")).collect(),
+        Ok(values) => {
+            let lines: Vec<String> = values.tags().iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            lines.join("\n") + "\n"
+        }
         Err(RoleError::Option { message, hint }) => format!("{message}\n{hint}"),
         Err(error) => panic!("{error}"),
     }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::model::{Arch, RoleName};
+use super::model::RoleName;
 use super::node::Place;
+use super::words::Arch;
 use crate::refusal::Refusal;
 
 /// One thing that is wrong in a file.

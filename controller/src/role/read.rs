@@ -6,13 +6,11 @@ use fleetkey_common::key_spec::KeySpec;
 
 use super::cloud_config;
 use super::fields::{Findings, find};
-use super::model::{
-    AccountMode, Arch, BaseImage, Ephemeral, FileSystem, Ingress, ManagedAccount, PackageFormat, Role, RoleName,
-    RootVolume, Volume, VolumeKind,
-};
+use super::model::{BaseImage, Ephemeral, Ingress, ManagedAccount, Role, RoleName, RootVolume, Volume};
 use super::node::{Key, Node, Place, Value};
 use super::options;
 use super::problem::RoleError;
+use super::words::{AccountMode, Arch, FileSystem, PackageFormat, VolumeKind};
 use super::{ingress, template};
 
 /// The fields that are inherited.

@@ -8,11 +8,12 @@ use super::agent_config::agent_toml;
 use super::cloud_config;
 use super::encode::UserData;
 use super::merge::merge;
-use super::model::{Arch, Ephemeral, PackageFormat, Role};
+use super::model::{Ephemeral, Role};
 use super::node::{Key, Node, Place, Value};
 use super::options::OptionValues;
 use super::problem::{Problem, Problems, RoleError};
-use super::template::{self, ClusterContext, Context};
+use super::template::{self, Context};
+use super::words::{Arch, PackageFormat};
 
 /// What a box is to be, beside its role.
 #[derive(Debug, Clone, Copy)]
@@ -31,17 +32,6 @@ pub(crate) struct RenderInput<'a> {
     pub(crate) keys: &'a [KeySpec],
     /// How the agent is installed; `None` for a box without it.
     pub(crate) agent: Option<&'a AgentInstall>,
-    /// The cluster that the box is part of.
-    pub(crate) cluster: Option<&'a Cluster>,
-}
-
-/// The cluster that a box is part of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cluster {
-    /// Its name.
-    pub(crate) name: String,
-    /// The box's number in it, from 0.
-    pub(crate) ordinal: u32,
 }
 
 /// How the agent gets onto a box, and what it is told.
@@ -99,7 +89,6 @@ impl Role {
             arch: input.arch.as_str(),
             package: package.as_str(),
             admin_account: admin.as_str(),
-            cluster: input.cluster.map(|of| ClusterContext { name: &of.name, ordinal: of.ordinal }),
         };
         let own = template::render(&self.cloud_config, &context)?;
         let maker = Maker { place: own.place.clone() };
@@ -193,9 +182,9 @@ impl Maker {
 fn without_comments(script: &str) -> String {
     let kept = script.lines().filter(|line| {
         let line = line.trim_start();
-        !line.is_empty() && (!line.starts_with('#'))
+        !line.is_empty() && !line.starts_with('#')
     });
-    kept.map(|line| format!("{line}\n")).collect()
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn checked_url<'a>(what: &'static str, url: &'a str) -> Result<&'a str, RoleError> {

@@ -37,7 +37,6 @@ fn rendered(role: &Role, options: &[(&str, &str)], agent: Option<&AgentInstall>)
         options: &values,
         keys: &["alice".parse().unwrap()],
         agent,
-        cluster: None,
     })
 }
 
@@ -51,12 +50,12 @@ fn told(text: &str) -> String {
     folder.role("mine", format!("extends: [generic-debian-12-box]\n{text}"));
     let done = folder.load("mine").and_then(|role| rendered(&role, &[], None));
     match done {
-        Ok(user_data) => user_data.text.lines().skip(7).map(|line| format!("{line}\n")).collect(),
-        Err(error) => error
-            .to_string()
-            .lines()
-            .map(|line| format!("{}\n", &line[line.find("mine.yaml").unwrap_or(0)..]))
-            .collect(),
+        Ok(user_data) => user_data.text.lines().skip(7).flat_map(|line| [line, "\n"]).collect(),
+        Err(error) => {
+            let error = error.to_string();
+            let lines = error.lines().map(|line| &line[line.find("mine.yaml").unwrap_or(0)..]);
+            lines.flat_map(|line| [line, "\n"]).collect()
+        }
     }
 }
 
@@ -167,13 +166,13 @@ fn faults_of_templates_are_told_with_the_line_at_which_they_stand() {
         told("options: {title: {default: x}}\ncloud_config:\n  runcmd:\n    - echo {{ options.titel }}\n    - echo {{ nmae }}\n    - |\n      one\n      two {{ x\n"),
         @r#"
     mine.yaml:5:7: template: there is no option "titel" (did you mean "title"?); there are title
-    mine.yaml:6:7: template: there is no "nmae" (did you mean "name"?); there are options, name, namespace, role, region, arch, package, admin_account, cluster
+    mine.yaml:6:7: template: there is no "nmae" (did you mean "name"?); there are options, name, namespace, role, region, arch, package, admin_account
     mine.yaml:9:1: template: unexpected end of input, expected end of variable block; braces that are no template stand between {% raw %} and {% endraw %}
     "#
     );
-    insta::assert_snapshot!(told("options: {unset: {}}\ncloud_config:\n  a: |\n    one\n    two {{ options.unset }}\n  b: x {{ cluster.name }}\n"), @r"
+    insta::assert_snapshot!(told("options: {unset: {}}\ncloud_config:\n  a: |\n    one\n    two {{ options.unset }}\n  b: x {{ options.unset.length }}\n"), @r"
     mine.yaml:6:1: template: `options.unset` is undefined; if it may be left out, ask `is defined` first
-    mine.yaml:7:6: template: `cluster` is undefined; if it may be left out, ask `is defined` first
+    mine.yaml:7:6: template: `options.unset` is undefined; if it may be left out, ask `is defined` first
     ");
     insta::assert_snapshot!(told("cloud_config:\n  a: '{{ name | nofilter }}'\n  b: '{{ name | bytes }}'\n  c: '{% for x in %}'\n"), @"mine.yaml:5:6: template: unexpected end of block; braces that are no template stand between {% raw %} and {% endraw %}");
 }

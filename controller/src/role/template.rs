@@ -17,8 +17,7 @@ use super::options::{OptionSpec, OptionValues, bytes};
 use super::problem::{RoleError, did_you_mean};
 
 /// The names that templates know.
-const NAMES: [&str; 9] =
-    ["options", "name", "namespace", "role", "region", "arch", "package", "admin_account", "cluster"];
+const NAMES: [&str; 8] = ["options", "name", "namespace", "role", "region", "arch", "package", "admin_account"];
 
 /// What templates can use.
 #[derive(Debug, Serialize)]
@@ -32,16 +31,6 @@ pub(super) struct Context<'a> {
     pub(super) arch: &'a str,
     pub(super) package: &'a str,
     pub(super) admin_account: &'a str,
-    /// Not there for a box that is in none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cluster: Option<ClusterContext<'a>>,
-}
-
-/// The cluster of the box.
-#[derive(Debug, Serialize)]
-pub(super) struct ClusterContext<'a> {
-    pub(super) name: &'a str,
-    pub(super) ordinal: u32,
 }
 
 /// Jinja's own signs. A text keeps the newline at its end, and a line that holds only a `{% ... %}` leaves none behind.

@@ -31,9 +31,9 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
         Ok(text) => text,
         Err(error) => {
             let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
-            let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let column = 1 + String::from_utf8_lossy(&before[start..]).chars().count() as u64;
+            let before = String::from_utf8_lossy(before);
+            let line = 1 + before.matches('\n').count() as u64;
+            let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count() as u64;
             let place = Place { file: Arc::clone(file), line, column };
             return Err(Problem { place, message: "this byte is not UTF-8; save the file as UTF-8".to_owned() });
         }
@@ -44,6 +44,9 @@ pub(super) fn parse(file: &Arc<str>, bytes: &[u8]) -> Result<Node, Problem> {
         let said = match error {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
                 Cow::Owned(format!("{key} stands twice in the same map; take one out"))
+            }
+            serde_saphyr::Error::Budget { breach, .. } => {
+                Cow::Owned(format!("this is more than a role file may hold: {breach:?}"))
             }
             error => DefaultMessageFormatter.format_message(error),
         };
@@ -246,7 +249,7 @@ mod tests {
             assert_eq!(said.lines().count(), 1, "{text:?}: {said}");
         }
         insta::assert_snapshot!(told("a: 1\nb: {c: 2}\nb: 3\n"), @"r.yaml:3:1: b stands twice in the same map; take one out");
-        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"r.yaml:2:1: budget breached: Documents { documents: 2 }");
+        insta::assert_snapshot!(told("a: 1\n---\nb: 2\n"), @"r.yaml:2:1: this is more than a role file may hold: Documents { documents: 2 }");
         insta::assert_snapshot!(told("a: *nowhere\n"), @"r.yaml:1:4: alias references unknown anchor");
         insta::assert_snapshot!(told("a: [1, 2\nb: 3\n"), @"r.yaml:2:2: illegal placement of ':' indicator");
     }
@@ -276,7 +279,7 @@ mod tests {
         assert!(told(&bomb).starts_with("r.yaml:"), "{}", told(&bomb));
         let deep = "[".repeat(5_000) + &"]".repeat(5_000);
         assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
-        let deep: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+        let deep: String = (0..200).flat_map(|level| [" ".repeat(level), "a:\n".to_owned()]).collect();
         assert!(told(&deep).starts_with("r.yaml:"), "{}", told(&deep));
     }
 

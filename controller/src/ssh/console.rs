@@ -105,14 +105,9 @@ fn judge(blocks: &[Block]) -> Result<Option<HostKeys>, ()> {
     let whole = sets(true);
     let counting = if whole.is_empty() { sets(false) } else { whole };
     let mut counting = counting.into_iter();
-    match (counting.next(), counting.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(()),
-        (Some(keys), None) if blocks.iter().all(|block| block.keys.is_subset(keys)) => {
-            Ok(HostKeys::new(keys.iter().cloned()))
-        }
-        (Some(_), None) => Err(()),
-    }
+    let Some(keys) = counting.next() else { return Ok(None) };
+    let agreed = counting.next().is_none() && blocks.iter().all(|block| block.keys.is_subset(keys));
+    if agreed { Ok(HostKeys::new(keys.iter().cloned())) } else { Err(()) }
 }
 
 /// A line without line ends, blanks behind it, and the control sequences (CSI of ECMA-48) that systemd colours with.
@@ -137,13 +132,16 @@ fn unprefixed(line: &str) -> &str {
     by_systemd(line).or_else(|| by_logger(line)).unwrap_or(line)
 }
 
-/// `[   12.345678] cloud-init[412]: `
+/// `[   12.345678] cloud-init[412]: `, or without the time, which a container does not have.
 fn by_systemd(line: &str) -> Option<&str> {
-    let (time, rest) = line.strip_prefix('[')?.split_once("] cloud-init[")?;
-    let (id, rest) = rest.split_once("]: ")?;
     let made_of =
         |text: &str, more: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || more.contains(c));
-    (made_of(time, ". ") && made_of(id, "")).then_some(rest)
+    let line = match line.strip_prefix('[') {
+        Some(rest) => rest.split_once("] ").filter(|(time, _)| made_of(time, ". "))?.1,
+        None => line,
+    };
+    let (id, rest) = line.strip_prefix("cloud-init[")?.split_once("]: ")?;
+    made_of(id, "").then_some(rest)
 }
 
 /// `<14>Nov 12 10:51:39 ec2: `, or the program alone.

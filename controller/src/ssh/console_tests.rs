@@ -9,7 +9,7 @@ const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGH5fGgBdTgC1nD8E/TekwJ
 
 /// A console as cloud-init 22.4 leaves it on EC2.
 fn boot(keys: &[&str]) -> String {
-    let keys: String = keys.iter().map(|key| format!("{key} root@ip-10-0-0-1\r\n")).collect();
+    let keys = keys.iter().map(|key| format!("{key} root@ip-10-0-0-1\r\n")).collect::<Vec<_>>().concat();
     format!(
         "[    0.000000] Linux version 6.1.0-25-cloud-amd64\r\n\
          [\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mssh.service\x1b[0m - OpenBSD Secure Shell server.\r\n\
@@ -35,10 +35,28 @@ fn read_one(text: &str) -> Reading {
 }
 
 #[test]
+fn the_keys_of_a_real_box_are_found() {
+    // The end of the first boot of a Debian 12 box on the local cloud, as its GetConsoleOutput gave it.
+    let text = include_str!("testdata/debian-12.console");
+    let Reading::Keys(found) = read_one(text) else { panic!("there are keys") };
+    let found = found.to_string();
+    assert_eq!(
+        found,
+        "ecdsa-sha2-nistp256 SHA256:sGVmCEFJrFG45JqJyOtT4wMXSy3IOGlNJ0JAoUbk/1k, \
+         ssh-ed25519 SHA256:vDB5N7YctmSVpwW7b5E5Rch4OyxQtqR6C0DxblgArpk"
+    );
+    // A later boot of it: the same without the keys.
+    let later = text.lines().filter(|line| !line.contains("AAAA")).collect::<Vec<_>>().join("\n");
+    assert_eq!(read_one(&later), Reading::Never);
+}
+
+#[test]
 fn the_keys_are_found_in_what_each_version_prints() {
     let wanted = keys(&[ECDSA, ED25519]);
     assert_eq!(read_one(&(boot(&[ECDSA, ED25519]) + FINAL)), wanted);
-    for prefix in ["", "ec2: ", "<14>Nov 21 04:00:00 ec2: ", "[   12.345678] cloud-init[412]: ", "\x1b[0m"] {
+    for prefix in
+        ["", "ec2: ", "<14>Nov 21 04:00:00 ec2: ", "[   12.345678] cloud-init[412]: ", "cloud-init[9]: ", "\x1b[0m"]
+    {
         let lines = [BEGIN, ECDSA, ED25519, END].map(|line| format!("{prefix}{line}\n"));
         assert_eq!(read_one(&lines.concat()), wanted, "{prefix:?}");
     }

@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 use super::command::{Ssh, not_installed};
 use super::console::{self, Reading};
-use super::known_hosts::{Kept, KnownHosts};
+use super::known_hosts::{Kept, KnownHosts, start};
 use crate::aws::CallError;
 use crate::aws::console::{When, output};
 use crate::fleet::Fleet;
@@ -53,7 +53,7 @@ impl fmt::Display for HostKeys {
 
 /// Learns the host keys of a box and keeps them.
 ///
-/// Those that are kept already count. They are held against the console once after each launch of the box; a box of
+/// Those that are kept already count. They are held against the console once after each start of the box; a box of
 /// which none are kept is waited for until its console shows some.
 pub(crate) async fn learn(fleet: &Fleet, waiter: &Waiter, instance: &Instance) -> anyhow::Result<HostKeys> {
     let id = &instance.id;
@@ -94,20 +94,20 @@ pub(crate) async fn learn(fleet: &Fleet, waiter: &Waiter, instance: &Instance) -
     Ok(keys)
 }
 
-/// Whether a server with one of the kept keys answered since the box was launched.
+/// Whether a server with one of the kept keys answered since the box was started.
 pub(crate) fn is_reached(fleet: &Fleet, instance: &Instance) -> anyhow::Result<bool> {
     let kept = KnownHosts::open(&fleet.region)?.find(&instance.id)?;
     Ok(kept.is_some_and(|kept| kept.is_reached(instance)))
 }
 
-/// Notes that a server with one of the kept keys answered since the box was launched, so that the next command does
+/// Notes that a server with one of the kept keys answered since the box was started, so that the next command does
 /// not look again.
 pub(crate) fn reached(fleet: &Fleet, instance: &Instance) -> anyhow::Result<()> {
     let hosts = KnownHosts::open(&fleet.region)?;
     if let Some(kept) = hosts.find(&instance.id)?
         && !kept.is_reached(instance)
     {
-        hosts.keep(&instance.id, &Kept { reached: instance.launched, ..kept })?;
+        hosts.keep(&instance.id, &Kept { reached: Some(start(instance)), ..kept })?;
     }
     Ok(())
 }

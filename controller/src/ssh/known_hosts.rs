@@ -5,10 +5,10 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use thiserror::Error;
 
 use super::host_keys::HostKeys;
@@ -18,22 +18,35 @@ use crate::selection::parse_instance_id;
 /// The folder below that of the program's state.
 const FOLDER: &str = "fleetkey/known_hosts.d";
 
-/// Before the launch at which the box was last reached with these keys.
-const REACHED: &str = "# reached after its launch at ";
+/// Before the start of the box after which it was last reached with these keys.
+const REACHED: &str = "# reached since its start: ";
 
 /// What is known about a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Kept {
     /// Its host keys.
     pub(crate) keys: HostKeys,
-    /// The launch at which a server with one of them last answered: whoever starts a box again waits for it again.
-    pub(crate) reached: Option<Timestamp>,
+    /// The start of the box after which a server with one of them last answered, as [`start`] tells it.
+    pub(crate) reached: Option<String>,
+}
+
+/// What tells one start of a box from the next: when it was, and the addresses that it gave.
+///
+/// EC2 tells the launch time anew at each start; its imitations do not all, but give another address.
+pub(crate) fn start(instance: &Instance) -> String {
+    // What is no address could be a line of its own in the file.
+    let address = |text: &Option<String>| {
+        let address = text.as_ref().and_then(|text| text.parse::<IpAddr>().ok());
+        address.map_or_else(|| "none".to_owned(), |address| address.to_string())
+    };
+    let launched = instance.launched.map_or_else(|| "unknown".to_owned(), |launch| launch.to_string());
+    format!("{launched} at {} and {}", address(&instance.public_address), address(&instance.private_address))
 }
 
 impl Kept {
-    /// Whether the box was reached since it was launched.
+    /// Whether the box was reached since it was started.
     pub(crate) fn is_reached(&self, instance: &Instance) -> bool {
-        self.reached.is_some() && self.reached == instance.launched
+        self.reached.as_ref() == Some(&start(instance))
     }
 }
 
@@ -140,22 +153,18 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 fn render(id: &str, kept: &Kept) -> String {
-    let mut text = String::from("# Kept by fleetkey; ssh trusts the box if it has one of these keys.\n");
-    if let Some(launch) = kept.reached {
-        text += &format!("{REACHED}{launch}\n");
-    }
-    for key in kept.keys.iter() {
-        text += &format!("{id} {key}\n");
-    }
-    text
+    let mut lines = vec!["# Kept by fleetkey; ssh trusts the box if it has one of these keys.".to_owned()];
+    lines.extend(kept.reached.as_ref().map(|start| format!("{REACHED}{start}")));
+    lines.extend(kept.keys.iter().map(|key| format!("{id} {key}")));
+    lines.join("\n") + "\n"
 }
 
 /// Reads a file; an error is the line that is wrong, or the one behind the last if there is no key.
 fn read(text: &str, id: &str) -> Result<Kept, usize> {
     let (mut keys, mut reached) = (Vec::new(), None);
     for (at, line) in text.lines().enumerate() {
-        if let Some(launch) = line.strip_prefix(REACHED) {
-            reached = launch.parse().ok();
+        if let Some(start) = line.strip_prefix(REACHED) {
+            reached = Some(start.to_owned());
         } else if !line.starts_with('#') && !line.is_empty() {
             let key = line.strip_prefix(id).and_then(|rest| rest.strip_prefix(' ')).and_then(|key| key.parse().ok());
             keys.push(key.ok_or(at + 1)?);
@@ -176,7 +185,7 @@ mod tests {
 
     fn kept() -> Kept {
         let keys = HostKeys::new([ED25519.parse().unwrap()]).unwrap();
-        Kept { keys, reached: Some("2026-11-21T04:00:00Z".parse().unwrap()) }
+        Kept { keys, reached: Some("2026-11-21T04:00:00Z at none and 10.0.0.1".to_owned()) }
     }
 
     #[test]

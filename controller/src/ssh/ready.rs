@@ -39,12 +39,12 @@ enum Answer {
 /// Waits until the box's sshd answers with a host key that is known. Logs nobody in.
 pub(crate) async fn wait_until_answering(waiter: &Waiter, ssh: &Ssh) -> anyhow::Result<()> {
     let what = format!("box {} answers to ssh at {}", ssh.id(), ssh.address());
-    let waited = waiter.wait(&what, async || match run(ssh, ssh.knock()).await? {
+    let outcome = waiter.wait(&what, async || match run(ssh, ssh.knock()).await? {
         Answer::Ran { .. } | Answer::KeyRefused { .. } => Ok(Look::Done(())),
         Answer::Unreachable(why) => Ok(Look::NotYet(why)),
         Answer::HostKeyChanged => Err(changed(ssh.id(), ssh.known_hosts()).into()),
     });
-    waited.await.map_err(WaitError::into_anyhow)
+    outcome.await.map_err(WaitError::into_anyhow)
 }
 
 /// Waits until the operator can log in to the account with a key and without being asked anything.
@@ -52,7 +52,7 @@ pub(crate) async fn wait_until_reachable(waiter: &Waiter, ssh: &Ssh) -> anyhow::
     let (id, account) = (ssh.id(), ssh.account());
     let mut refused: Option<Vec<String>> = None;
     let what = format!("box {id} lets in {account}");
-    let waited = waiter.wait(&what, async || match run(ssh, ssh.probe("true")).await? {
+    let outcome = waiter.wait(&what, async || match run(ssh, ssh.probe("true")).await? {
         Answer::Ran { code: 0, .. } => Ok(Look::Done(())),
         Answer::Ran { code, stdout, stderr } => Err(anyhow!("{}{}", stdout.trim(), stderr.trim())
             .context(Refusal::new(format!("box {id} lets in {account}, and even `true` ends there with {code}")))),
@@ -66,12 +66,12 @@ pub(crate) async fn wait_until_reachable(waiter: &Waiter, ssh: &Ssh) -> anyhow::
         }
         Answer::HostKeyChanged => Err(changed(id, ssh.known_hosts()).into()),
     });
-    let waited = waited.await;
-    match (waited, refused) {
+    let outcome = outcome.await;
+    match (outcome, refused) {
         (Err(error @ WaitError::TimedOut { .. }), Some(offered)) => {
             Err(anyhow::Error::from(error).context(not_let_in(ssh, &offered)))
         }
-        (waited, _) => waited.map_err(WaitError::into_anyhow),
+        (outcome, _) => outcome.map_err(WaitError::into_anyhow),
     }
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn wait_until_reachable(waiter: &Waiter, ssh: &Ssh) -> anyhow::
 pub(crate) async fn wait_for_cloud_init(waiter: &Waiter, ssh: &Ssh) -> anyhow::Result<Option<String>> {
     let id = ssh.id();
     let what = format!("cloud-init is through on box {id}");
-    let waited = waiter.wait(&what, async || {
+    let outcome = waiter.wait(&what, async || {
         let (code, stdout) = match run(ssh, ssh.probe(ASK_CLOUD_INIT)).await? {
             Answer::Ran { code, stdout, .. } => (code, stdout),
             Answer::Unreachable(why) => return Ok(Look::NotYet(why)),
@@ -94,7 +94,7 @@ pub(crate) async fn wait_for_cloud_init(waiter: &Waiter, ssh: &Ssh) -> anyhow::R
             Status::Absent => Ok(Look::Done(Some("there is no cloud-init on the box".to_owned()))),
         }
     });
-    waited.await.map_err(WaitError::into_anyhow)
+    outcome.await.map_err(WaitError::into_anyhow)
 }
 
 fn not_let_in(ssh: &Ssh, offered: &[String]) -> Refusal {
@@ -154,7 +154,7 @@ fn answer(code: i32, stdout: String, stderr: &str) -> Answer {
         let offered = lines().filter_map(|line| line.strip_prefix(OFFERING)).map(str::to_owned);
         return Answer::KeyRefused { offered: offered.collect() };
     }
-    Answer::Unreachable(said().last().unwrap_or("ssh says nothing").to_owned())
+    Answer::Unreachable(said().next_back().unwrap_or("ssh says nothing").to_owned())
 }
 
 /// Lines that `-v` adds.

@@ -133,7 +133,7 @@ pub(super) async fn launch(cloud: &Cloud) -> Result<String> {
 
 /// A console on which cloud-init is through and has printed these keys.
 pub(super) fn console(keys: &[&str]) -> String {
-    let keys: String = keys.iter().map(|key| format!("{key}\r\n")).collect();
+    let keys = keys.iter().map(|key| format!("{key}\r\n")).collect::<Vec<_>>().concat();
     format!(
         "[    0.000000] Linux version 6.1.0-25-cloud-amd64\r\n\
          -----BEGIN SSH HOST KEY KEYS-----\r\n{keys}-----END SSH HOST KEY KEYS-----\r\n{FINISHED}"

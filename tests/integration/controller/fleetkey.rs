@@ -13,6 +13,7 @@ use fleetkey_tests::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -135,6 +136,19 @@ impl Operator {
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_MAX_ATTEMPTS", "1").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
+    }
+
+    /// Runs the program on a terminal, where somebody types this answer; what it shows is all in `stdout`.
+    pub(super) async fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> Result<Ran> {
+        let command = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]);
+        let line = format!("{} {}", program("fleetkey").display(), arguments.join(" "));
+        let variables = command.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &line, "/dev/null"]).env_clear().envs(variables).kill_on_drop(true);
+        let mut running = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        running.stdin.as_mut().context("stdin is a pipe")?.write_all(answer.as_bytes()).await?;
+        let output = timeout(DEADLINE, running.wait_with_output()).await.context("the question is not answered")??;
+        Self::ran(output)
     }
 
     fn ran(output: Output) -> Result<Ran> {

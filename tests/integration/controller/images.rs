@@ -168,7 +168,6 @@ async fn an_image_that_was_begun_before_an_interruption_is_gone_on_with_and_not_
     );
     assert_eq!(play.done(), ["CreateTags"]);
 
-    // The answer to the first try was lost: EC2 knows the name already.
     let play = Play::start(vec![stopped(), ("DescribeImages", vec![described("pending")])])?;
     operator.go_through(play.endpoint());
     let ran = operator.verb("/", &["image", "web", "--timeout", "300ms"]).await?.ended(1);

@@ -45,6 +45,20 @@ async fn a_box_is_stopped_started_rebooted_and_terminated_and_those_of_others_ar
 }
 
 #[tokio::test]
+async fn the_host_keys_of_a_box_that_is_gone_are_forgotten_and_those_of_others_are_kept() -> Result<()> {
+    let operator = Operator::new("alice").await?;
+    let [gone, kept] = [launch_box(&operator.cloud, "web").await?, launch_box(&operator.cloud, "db").await?];
+    let folder = operator.path(".local/state/fleetkey/known_hosts.d/us-west-2");
+    std::fs::create_dir_all(&folder)?;
+    for id in [&gone, &kept] {
+        std::fs::write(folder.join(id), "")?;
+    }
+    operator.verb("/", &["terminate", "web", "--yes"]).await?.ended(0);
+    assert!(!folder.join(&gone).exists() && folder.join(&kept).exists());
+    Ok(())
+}
+
+#[tokio::test]
 async fn fault_11_boxes_that_are_pending_or_stopping_are_terminated_and_waited_for() -> Result<()> {
     for states in [
         // The first two looks are before the request; EC2 may show old states for a while after it.
@@ -146,17 +160,18 @@ async fn a_request_that_comes_in_the_wrong_state_is_made_again_in_the_next() -> 
 #[tokio::test]
 async fn a_wait_ends_in_time_or_when_interrupted_and_says_how_to_go_on() -> Result<()> {
     let mut operator = Operator::new("alice").await?;
-    let mut play = Play::of_states(&["running", "stopping"])?;
+    let play = Play::of_states(&["running", "stopping"])?;
     operator.go_through(play.endpoint());
     let go_on = format!("hint: go on with: fleetkey stop /web -I {BOX}\n");
     let ran = operator.verb("/", &["stop", "web", "--timeout", "300ms"]).await?.ended(1);
     let said = format!("error: waited 300ms in vain: box {BOX} is stopped; at last: stopping\n{go_on}");
     assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
 
-    while play.done().is_empty() || play.next_request().await?.field("Action").as_deref() != Some("StopInstances") {}
+    let mut play = Play::of_states(&["running", "stopping"])?;
+    operator.go_through(play.endpoint());
     let variables = [("FLEETKEY_ZONE", "us-west-2a")];
     let child = operator.command(&["stop", "web", "-I", BOX, "-n", "/"], &variables).spawn()?;
-    // Two looks in a row are a wait.
+    // One look finds the box, one follows the request, and the third is a wait.
     for _ in 0..3 {
         while play.next_request().await?.field("Action").as_deref() != Some("DescribeInstances") {}
     }
@@ -233,6 +248,24 @@ async fn without_a_terminal_nothing_is_terminated_unless_told_so() -> Result<()>
     assert!(ran.stderr.contains("there is no terminal to ask on\nhint: --yes goes ahead"), "{}", ran.stderr);
     assert!(proxy.take_calls().is_empty(), "nothing is asked of AWS");
     assert_eq!(state(&operator.cloud, &id).await?, InstanceStateName::Running);
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_is_asked_and_says_no_changes_nothing_and_whoever_says_yes_does() -> Result<()> {
+    let operator = Operator::new("alice").await?;
+    let id = launch_box(&operator.cloud, "web").await?;
+    let arguments = ["terminate", "web", "--namespace", "/"];
+    for (answer, code, found) in [
+        ("n\n", 1, InstanceStateName::Running),
+        ("\n", 1, InstanceStateName::Running),
+        ("y\n", 0, InstanceStateName::Terminated),
+    ] {
+        let ran = operator.at_a_terminal(&arguments, answer).await?.ended(code);
+        assert!(ran.stdout.contains(&format!("terminate  {id}")), "{}", ran.stdout);
+        assert!(ran.stdout.contains(&format!("Terminate box {id} for good? [y/N] ")), "{}", ran.stdout);
+        assert_eq!(state(&operator.cloud, &id).await?, found, "{answer:?}");
+    }
     Ok(())
 }
 

@@ -1,19 +1,16 @@
 //! What a box does with rendered user-data: the real cloud-init's schema, its YAML reader, and the scripts themselves.
 
-use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use fleetkey_tests::nspawn::SystemdBox;
+use fleetkey_tests::nspawn::{self, SystemdBox};
 use sha2::{Digest as _, Sha256};
 
 use super::roles::Machine;
+use crate::docs::root;
 
 /// Where a box serves files to itself.
 const SERVER: &str = "http://127.0.0.1:8000";
-
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
 
 /// The agent's flags for a package with this digest.
 fn agent(url: &str, sha256: &str) -> Vec<String> {
@@ -84,7 +81,7 @@ fn the_box_reads_hostile_values_as_they_were_given() -> Result<()> {
         "2026-11-21",
         "~",
         " \t blank ",
-        "\u{feff}\u{2028}\u{85}\u{1f511}\u{e9}",
+        "\u{feff}\u{2028}\u{1f511}\u{e9}",
         "!!python/object/apply:os.system [id]",
     ];
     for value in values {
@@ -208,5 +205,14 @@ fn the_package_is_fetched_by_whatever_the_image_has_and_again_when_that_fails() 
         assert_eq!(version(&booted), "1.0", "after `{gone}`");
         booted.sh("dpkg --purge fleetkey-agent >/dev/null 2>&1");
     }
+    Ok(())
+}
+
+#[test]
+fn disks_of_the_instance_are_mounted_at_every_boot_and_no_others_are_touched() -> Result<()> {
+    let script = root().join("controller/src/role/scripts/ephemeral-disks.sh");
+    let output = Command::new(nspawn::script("disks")).arg(nspawn::cloud_root_file_system()).arg(script).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
     Ok(())
 }

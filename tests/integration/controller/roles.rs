@@ -9,6 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::fleetkey::Ran;
+use crate::docs::{root, split};
 
 /// A machine with a home and nothing else.
 pub(super) struct Machine {
@@ -57,7 +58,8 @@ fn roles_are_listed_shown_and_explained_without_aws() -> Result<()> {
     machine.role("mine", "extends: [generic-debian-12-box]\ndescription: my own\noptions: {size: {type: size, default: 1G, help: how much}}\n")?;
     let listed = machine.run(&["role", "list"])?.ended(0);
     assert!(listed.stdout.contains("\nmine  "), "{}", listed.stdout);
-    assert!(listed.stdout.contains("abstract       built in  Docker"), "{}", listed.stdout);
+    let docker = listed.stdout.lines().find(|line| line.starts_with("docker ")).context("docker is listed")?;
+    assert!(docker.contains(" abstract ") && docker.contains(" built in "), "{docker}");
     assert_eq!(machine.run(&["list-roles"])?.ended(0).stdout, listed.stdout);
     let listed = json(&machine.run(&["role", "list", "--output", "json"])?.ended(0))?;
     let names: Vec<&str> =
@@ -152,7 +154,11 @@ fn what_the_command_line_gets_wrong_ends_with_2_and_a_hint() -> Result<()> {
     }
     let mine = [&["role", "render", "mine"], count].concat();
     let ran = machine.run(&mine)?.ended(2);
-    assert!(ran.stderr.contains("hint: give --agent-url and --agent-sha256, or --no-agent"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("which `fleetkey agent url --format deb --arch x86_64` prints, or --no-agent"),
+        "{}",
+        ran.stderr
+    );
     let ran = machine.run(&[&mine[..], &agent].concat())?.ended(2);
     assert!(ran.stderr.contains("hint: give --bucket"), "{}", ran.stderr);
     let ran = machine.run(&[&mine[..], &agent, &["--bucket", "my-bucket", "-k", "__me__"]].concat())?.ended(2);
@@ -202,8 +208,8 @@ fn flags_and_variables_say_who_may_log_in_and_where_things_are() -> Result<()> {
 #[test]
 fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
     let machine = Machine::new()?;
-    let noise: String =
-        (0..40_000_u64).map(|n| format!("{:04x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48)).collect();
+    let numbers = (0..20_000_u64).flat_map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    let noise = hex::encode(numbers.collect::<Vec<u8>>());
     let role = |text: &str| format!("extends: [generic-debian-12-box]\ncloud_config: {{runcmd: ['{text}']}}\n");
     machine.role("long", role(&"x".repeat(20_000)))?;
     machine.role("longer", role(&noise[..100_000]))?;
@@ -212,5 +218,35 @@ fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
     let ran = machine.run(&["role", "render", "longer", "--no-agent"])?.ended(1);
     assert!(ran.stderr.contains("compressed; EC2 takes 16384"), "{}", ran.stderr);
     assert!(ran.stdout.is_empty(), "nothing that cannot be sent is printed");
+    Ok(())
+}
+
+#[test]
+fn the_roles_in_the_documentation_are_right_and_come_to_what_it_says() -> Result<()> {
+    let machine = Machine::new()?;
+    let page = std::fs::read_to_string(root().join("docs/usage/roles.md"))?;
+    let (mut roles, mut outcomes) = (Vec::new(), Vec::new());
+    for block in split(&page).0.into_iter().filter(|block| block.language == "yaml") {
+        let (first, rest) = block.text.split_once('\n').context("a block has lines")?;
+        match (
+            first.strip_prefix("# fleetkey role show "),
+            first.strip_prefix("# ").and_then(|name| name.strip_suffix(".yaml")),
+        ) {
+            (Some(role), _) => outcomes.push((role.to_owned(), rest.to_owned())),
+            (None, Some(role)) => {
+                machine.role(role, &block.text)?;
+                roles.push(role.to_owned());
+            }
+            (None, None) => anyhow::bail!("a block begins with {first:?}, which says not what it is"),
+        }
+    }
+    machine.run(&["role", "check"])?.ended(0);
+    for (role, outcome) in &outcomes {
+        let shown = machine.run(&["role", "show", role])?.ended(0).stdout;
+        assert!(shown.contains(outcome), "{shown}");
+    }
+    assert!(roles.len() > 2 && !outcomes.is_empty(), "the page has examples no more");
+    let ran = machine.run(&["role", "render", "web-box", "--no-agent", "-O", "workers=8"])?.ended(0);
+    assert!(ran.stdout.contains("worker_processes 8;"), "{}", ran.stdout);
     Ok(())
 }

@@ -67,8 +67,7 @@ async fn fault_15_a_changed_host_key_is_refused() -> Result<()> {
     let relaunch = || -> Result<()> {
         let kept = fs::read_to_string(there.known_hosts())?;
         let lines = kept.lines().filter(|line| !line.starts_with("# reached"));
-        let lines: String = lines.map(|line| format!("{line}\n")).collect();
-        Ok(fs::write(there.known_hosts(), lines)?)
+        Ok(fs::write(there.known_hosts(), lines.collect::<Vec<_>>().join("\n"))?)
     };
     relaunch()?;
     let ran = there.ssh(&[], &["true"]).await?.ended(1);
@@ -164,6 +163,11 @@ async fn a_box_that_cannot_be_logged_in_to_is_told_with_what_to_do() -> Result<(
     let ran = there.ssh(&[], &["true"]).await?.ended(1);
     assert!(ran.stderr.contains("hint: name an account with --login"), "{}", ran.stderr);
     there.ssh(&["-l", ADMIN], &["true"]).await?.ended(0);
+    // A role of that name says it as well.
+    fs::create_dir_all(there.operator.path(".config/fleetkey/roles"))?;
+    there.operator.file(&format!(".config/fleetkey/roles/{ROLE}.yaml"), "extends: [generic-debian-12-box]\n")?;
+    let ran = there.ssh(&[], &["id", "-un"]).await?.ended(0);
+    assert_eq!(ran.stdout, format!("{ADMIN}\n"));
 
     // Without the programs, it says which is missing. The program itself is found by its path.
     let nowhere = [("FLEETKEY_ZONE", "us-west-2a"), ("PATH", "/nowhere")];

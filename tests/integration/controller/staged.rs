@@ -24,7 +24,8 @@ struct Script {
 impl Script {
     fn answer(&mut self, request: &Request) -> Answer {
         let action = request.field("Action").unwrap_or_default();
-        let about = ["InstanceId.1", "ImageId", "SnapshotId"].iter().find_map(|field| request.field(field));
+        let about =
+            ["InstanceId.1", "InstanceId", "ImageId", "SnapshotId"].iter().find_map(|field| request.field(field));
         if !action.starts_with("Describe") {
             self.done.push(format!("{action} {}", about.unwrap_or_default()).trim_end().to_owned());
         }

@@ -7,6 +7,7 @@ mod deb;
 mod examples;
 mod recipe;
 mod rpm;
+mod shipped;
 
 use std::path::Path;
 

@@ -87,10 +87,21 @@ fn rpm_keeps_a_configuration_that_was_changed_and_what_was_put_beside_it() {
     assert!(alices.exists());
 }
 
+#[test]
+fn a_configuration_that_is_there_before_the_package_is_kept() {
+    let root = TempDir::new().unwrap();
+    let configuration = root.path().join("etc/fleetkey/agent.toml");
+    std::fs::create_dir_all(configuration.parent().unwrap()).unwrap();
+    std::fs::write(&configuration, "source = \"iam\"\n").unwrap();
+    let package = Packages::built().unwrap().rpm().unwrap();
+    rpm(root.path(), &["--install", package.to_str().unwrap()]);
+    assert_eq!(std::fs::read_to_string(&configuration).unwrap(), "source = \"iam\"\n");
+}
+
 /// Runs a scriptlet as rpm does: with how many versions are installed once it is done.
 fn scriptlet(booted: &SystemdBox, tag: &str, count: u32) -> String {
     booted.write("/root/scriptlet", query(&format!("%{{{tag}}}\n")));
-    booted.sh(&format!("sh /root/scriptlet {count} 2>&1"))
+    booted.sh(&format!("cd /; sh /root/scriptlet {count} 2>&1"))
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl CloudBox {
         let mut command = Command::new("nsenter");
         // First into the cloud, whose /proc knows the box's init by the number that the cloud gave it.
         command.arg(format!("--target={}", self.cloud)).args(["--mount", "--pid", "--net", "--"]);
-        command.arg("nsenter").arg(format!("--target={}", self.init)).args(["--all", "--root", "--wd=/", "--"]);
+        command.arg("nsenter").arg(format!("--target={}", self.init)).args(["--all", "--root", "--wd", "--"]);
         command.args(["setpriv", "--bounding-set=-sys_time", "--"]);
         let clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
         command.args(clean).arg(program).stdin(Stdio::null());
@@ -115,14 +115,12 @@ impl CloudBox {
         start.elapsed()
     }
 
-    /// Waits until cloud-init has done all that it means to, and its boot is over.
+    /// Waits until cloud-init has done all that it means to in this boot.
     ///
     /// # Panics
     /// After a minute.
     pub fn wait_for_cloud_init(&self) -> Duration {
-        self.wait_for("cloud-init to be done", |booted| {
-            booted.status("cloud-init status | grep -Eq 'status: (done|error)'").success()
-        })
+        self.wait_for("cloud-init to be done", |booted| booted.path("/run/cloud-init/result.json").exists())
     }
 }
 

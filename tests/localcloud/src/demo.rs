@@ -83,8 +83,10 @@ impl<'c> Office<'c> {
     }
 
     fn build_package(&self) -> Result<()> {
-        let agent = program("fleetkey-agent");
-        let folder = agent.parent().context("a program lies in a folder")?;
+        // A folder with nothing but the agent, so that only its packages are made.
+        let folder = self.home.path().join("programs");
+        std::fs::create_dir(&folder)?;
+        std::os::unix::fs::symlink(program("fleetkey-agent"), folder.join("fleetkey-agent"))?;
         let mut command = Command::new(PACKAGING);
         command.arg(folder).arg(self.packages()).arg(std::env::consts::ARCH);
         let output = command.stdin(Stdio::null()).output().context("cannot run packaging/build")?;

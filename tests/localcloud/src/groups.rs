@@ -51,13 +51,17 @@ impl Groups {
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
         for folder in in_hierarchies(&self.name) {
-            // A group can be removed once its last process is gone, and all of them were killed.
-            while remove(&folder).is_err() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            remove_in_time(&folder);
         }
+    }
+}
+
+/// Removes a group whose processes were all killed: it can be once the last of them is gone.
+fn remove_in_time(folder: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while remove(folder).is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -86,8 +90,7 @@ fn sweep() -> Result<()> {
         for entry in fs::read_dir(&root).with_context(|| format!("cannot list {}", root.display()))? {
             let entry = entry?;
             if is_left_over(&entry.file_name().to_string_lossy()) {
-                // What still has processes is not left over: they are killed, and take a moment.
-                let _ = remove(&entry.path());
+                remove_in_time(&entry.path());
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `run`: a cloud for as long as a shell or a command runs.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -18,15 +18,18 @@ pub fn run(options: Options, command: &[OsString]) -> Result<ExitCode> {
     writeln!(stderr, "starting a cloud on this machine; the first time, this makes a Debian, which takes a minute")?;
     let cloud = LocalCloud::start(options)?;
     let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/bash".into());
-    let (program, arguments) = match command.split_first() {
-        Some((program, arguments)) => (program, arguments),
-        None => {
-            write!(stderr, "{}", table(&cloud))?;
-            (&shell, &[][..])
-        }
-    };
-    let mut child = cloud.command(program);
-    child.args(arguments).env("PATH", path()?).env(MARK, cloud.endpoint());
+    if command.is_empty() {
+        tell(&mut stderr, &cloud)?;
+    }
+    let (program, arguments) = command.split_first().unwrap_or((&shell, &[]));
+    let mut child = cloud.command("setpriv");
+    // It ends with this process, when that is killed.
+    child
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(program)
+        .args(arguments)
+        .env("PATH", path()?)
+        .env(MARK, cloud.endpoint());
     let status = wait(child).with_context(|| format!("cannot run {}", program.display()))?;
     drop(cloud);
     Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
@@ -54,7 +57,8 @@ fn path() -> Result<OsString> {
     Ok(std::env::join_paths(std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path)))?)
 }
 
-fn table(cloud: &LocalCloud) -> String {
+/// Says what is where.
+fn tell(to: &mut impl Write, cloud: &LocalCloud) -> std::io::Result<()> {
     let rows = [
         ("API", cloud.endpoint().to_owned()),
         ("region", Cloud::REGION.to_owned()),
@@ -63,5 +67,5 @@ fn table(cloud: &LocalCloud) -> String {
         ("files", cloud.folder().display().to_string()),
         ("to end it", "leave this shell".to_owned()),
     ];
-    rows.iter().map(|(name, value)| format!("  {name:<10} {value}\n")).collect()
+    rows.iter().try_for_each(|(name, value)| writeln!(to, "  {name:<10} {value}"))
 }

@@ -26,7 +26,6 @@ struct Listed<'a> {
 }
 
 impl List {
-    #[expect(clippy::unused_self, reason = "it has no flags of its own yet")]
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let session = Session::open(settings, printer).await?;
         let found = agent_package::index(&session.bucket).await;

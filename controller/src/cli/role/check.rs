@@ -57,7 +57,9 @@ impl Check {
         }
         printer.data(&table, &checked)?;
         let faults: Vec<&String> = checked.iter().flat_map(|checked| &checked.faults).collect();
-        faults.iter().for_each(|fault| printer.warn(fault));
+        for fault in &faults {
+            printer.warn(fault);
+        }
         match faults.len() {
             0 => Ok(()),
             1 => Err(Refusal::new("1 fault").into()),

@@ -50,7 +50,9 @@ impl List {
         }
         printer.data(&table, &listed)?;
         // A role that cannot be read must not look as if it were not there.
-        faults.iter().for_each(|fault| printer.warn(fault));
+        for fault in &faults {
+            printer.warn(fault);
+        }
         match faults.len() {
             0 => Ok(()),
             1 => Err(Refusal::new("1 role cannot be read").into()),

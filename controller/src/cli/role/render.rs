@@ -8,9 +8,9 @@ use fleetkey_common::key_spec::KeySpec;
 use serde::Serialize;
 
 use super::{RolePath, named_value};
-use crate::printer::{Output, Printer};
+use crate::printer::{self, Output, Printer};
 use crate::refusal::Refusal;
-use crate::role::{AgentInstall, Arch, RenderInput, RoleName};
+use crate::role::{AgentInstall, Arch, RenderInput, Role, RoleName};
 use crate::settings::Settings;
 
 /// The region where none is known; only templates that ask for it show it.
@@ -26,10 +26,10 @@ pub(super) struct Render {
     /// Set an option of the role; repeatable
     #[arg(short = 'O', long = "option", value_name = "NAME=VALUE", value_parser = named_value)]
     options: Vec<(String, String)>,
-    /// Who may log in to the admin account: alice, dev-*, @alice, @@developers, __me__; repeatable
-    /// [default: FLEETKEY_KEYPAIRS, else __me__]
-    #[arg(short, long = "keys", value_name = "SPEC")]
-    keys: Vec<KeySpec>,
+    /// Who may log in to the admin account: alice, dev-*, @alice, @@developers or __me__ [default: FLEETKEY_KEYPAIRS,
+    /// CGCLOUD_KEYPAIRS, else __me__]
+    #[arg(short, long, value_name = "SPEC", num_args = 1..)]
+    keypairs: Vec<KeySpec>,
     /// Architecture of the box: x86_64 or arm64
     #[arg(long, value_name = "ARCH", default_value = "x86_64")]
     arch: Arch,
@@ -66,7 +66,7 @@ impl Render {
         let options = role.resolve_options(&given).map_err(Refusal::from)?;
         let namespace = namespace(settings, printer)?;
         let region = region(settings, printer);
-        let install = self.install(settings, &region, role.agent)?;
+        let install = self.install(settings, &region, &role)?;
         let keys = if install.is_some() { self.specs(settings, printer)? } else { Vec::new() };
         let user_data = role
             .render(&RenderInput {
@@ -77,15 +77,14 @@ impl Render {
                 options: &options,
                 keys: &keys,
                 agent: install.as_ref(),
-                cluster: None,
             })
             .map_err(Refusal::from)?;
         let encoded_bytes = user_data.encode().map_err(Refusal::from)?.len();
         match printer.output() {
-            Output::Table => printer.text(&user_data.text)?,
+            Output::Table => printer::put(&user_data.text)?,
             Output::Json => {
                 let rendered = Rendered { user_data: &user_data.text, encoded_bytes, tags: options.tags() };
-                printer.text(&(serde_json::to_string_pretty(&rendered)? + "\n"))?;
+                printer::put(&(serde_json::to_string_pretty(&rendered)? + "\n"))?;
             }
         }
         printer.detail(&format!("{encoded_bytes} bytes of the 16384 that EC2 takes"));
@@ -93,13 +92,17 @@ impl Render {
     }
 
     /// How the agent is installed; `None` for a box without it.
-    fn install(&self, settings: &Settings, region: &str, wanted: bool) -> anyhow::Result<Option<AgentInstall>> {
-        if self.no_agent || !wanted {
+    fn install(&self, settings: &Settings, region: &str, role: &Role) -> anyhow::Result<Option<AgentInstall>> {
+        if self.no_agent || !role.agent {
             return Ok(None);
         }
         let (Some(url), Some(sha256)) = (&self.agent_url, &self.agent_sha256) else {
             let refusal = Refusal::usage("where does the box fetch the agent?");
-            return Err(refusal.hint("give --agent-url and --agent-sha256, or --no-agent").into());
+            let format = role.package().map_err(Refusal::from)?;
+            let (prints, arch) = (format!("fleetkey agent url --format {format}"), self.arch);
+            let hint =
+                format!("give --agent-url and --agent-sha256, which `{prints} --arch {arch}` prints, or --no-agent");
+            return Err(refusal.hint(hint).into());
         };
         let Some(bucket) = &settings.bucket else {
             let refusal = Refusal::usage("which bucket has the public keys?");
@@ -118,7 +121,7 @@ impl Render {
 
     /// Who may log in to the admin account, the caller by name.
     fn specs(&self, settings: &Settings, printer: Printer) -> anyhow::Result<Vec<KeySpec>> {
-        let stated = match (&self.keys, &settings.key_pairs) {
+        let stated = match (&self.keypairs, &settings.key_pairs) {
             (keys, _) if !keys.is_empty() => keys.clone(),
             (_, Some(words)) => words
                 .split_whitespace()

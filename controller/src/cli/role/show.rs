@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::RolePath;
-use crate::printer::{Output, Printer};
+use crate::printer::{self, Output, Printer};
 use crate::role::RoleName;
 
 /// Print a role, merged with all that it extends, as YAML.
@@ -21,8 +21,8 @@ impl Show {
     pub(super) fn run(self, printer: Printer) -> anyhow::Result<()> {
         let role = self.path.load(&self.role)?;
         match printer.output() {
-            Output::Json => printer.text(&(serde_json::to_string_pretty(&role)? + "\n"))?,
-            Output::Table => printer.text(&role.to_yaml()?)?,
+            Output::Json => printer::put(&(serde_json::to_string_pretty(&role)? + "\n"))?,
+            Output::Table => printer::put(&role.to_yaml()?)?,
         }
         Ok(())
     }

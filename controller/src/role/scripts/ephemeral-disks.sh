@@ -44,6 +44,11 @@ blank() {
     [ "$found" -eq 2 ]
 }
 
+# The device that has the label now, not by what blkid remembers.
+labelled() {
+    blkid --cache-file /dev/null --match-token "LABEL=$label" --output device | head -n 1
+}
+
 # One device out of several; the name of it.
 join_disks() {
     if ! command -v mdadm >/dev/null && ! command -v vgcreate >/dev/null; then
@@ -68,11 +73,12 @@ join_disks() {
 
 if ! mountpoint -q "$mount"; then
     # After a reboot what was joined may have to be put together again.
-    if ! blkid --label "$label" >/dev/null; then
+    device=$(labelled)
+    if [ -z "$device" ]; then
         if command -v mdadm >/dev/null; then mdadm --assemble --scan --quiet >&2 || true; fi
         if command -v vgchange >/dev/null; then vgchange --quiet --activate y >/dev/null 2>&1 || true; fi
+        device=$(labelled)
     fi
-    device=$(blkid --label "$label" || true)
     if [ -z "$device" ]; then
         disks=$(nvme_disks)
         if [ -z "$disks" ]; then disks=$(mapped_disks); fi

@@ -90,7 +90,7 @@ pub(super) async fn attach(cable: &Cable, namespace: &Path, cut: bool) -> Result
     );
     if let Some(public) = public {
         // EC2 translates; here the box itself answers to its public address too.
-        batch.push_str(&format!("address add {public}/32 dev lo\n"));
+        batch += &format!("address add {public}/32 dev lo\n");
     }
     run("nsenter", &[&format!("--net={file}"), "ip", "-batch", "-"], &batch).await?;
     if cut { Ok(()) } else { connect(cable).await }
@@ -104,7 +104,7 @@ pub(super) async fn connect(cable: &Cable) -> Result<()> {
          neighbour replace {private} lladdr {mac} dev {link} nud permanent\n"
     );
     if let Some(public) = public {
-        batch.push_str(&format!("route replace {public}/32 via {private} dev {link} onlink\n"));
+        batch += &format!("route replace {public}/32 via {private} dev {link} onlink\n");
     }
     run("ip", &["-batch", "-"], &batch).await
 }

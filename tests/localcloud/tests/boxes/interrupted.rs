@@ -27,7 +27,8 @@ async fn create_that_is_interrupted_at_each_stage_goes_on_when_run_again_and_mak
         let mut running = alice.start(&["create", ROLE])?;
         wait_until("create comes to a new stage, or ends", 3 * SOON, || {
             let said = running.said()?;
-            let new = said.lines().map(stage).find(|stage| !seen.contains(stage));
+            let whole = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let new = whole.map(|line| stage(line.trim_end())).find(|stage| !seen.contains(stage));
             Ok(new.is_some_and(|stage| seen.insert(stage)) || running.has_ended()?)
         })?;
         if !running.has_ended()? {

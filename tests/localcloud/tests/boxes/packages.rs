@@ -7,22 +7,12 @@ use fleetkey_tests::wait_until;
 use crate::operator::{Operator, ROLE, Running, SOON, start};
 use crate::world::{UNIT, World, wait_in_step};
 
-/// Makes of the package in the box one of a later version, at `/root/later.deb`.
-fn make_later(booted: &CloudBox) -> Result<()> {
-    std::fs::copy(&World::get()?.package, booted.path("/root/now.deb"))?;
-    booted.sh(
-        "cd /root; dpkg-deb --raw-extract now.deb later; sed -i 's/^\\(Version: .*\\)/\\1+later/' later/DEBIAN/control; \
-         dpkg-deb --build --root-owner-group -Znone later later.deb",
-    );
-    Ok(())
-}
-
 #[tokio::test]
 async fn an_upgrade_under_a_live_session_drops_neither_it_nor_any_login() -> Result<()> {
     let alice = Operator::new("upgrade-alice", "/upgrade/").await?;
     let booted = alice.create(&[]).await?;
     wait_in_step(&booted);
-    make_later(&booted)?;
+    std::fs::copy(&World::get()?.later, booted.path("/root/later.deb"))?;
     let (agent, version) = (booted.property(UNIT, "MainPID"), installed(&booted));
     // A line of somebody's own, and a configuration that an administrator has changed.
     booted.sh("sed -i '1i # changed by hand' /etc/fleetkey/agent.toml");

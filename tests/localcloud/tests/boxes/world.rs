@@ -1,11 +1,12 @@
 //! The one cloud of this process, with the agent's package in its bucket.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fleetkey_localcloud::{CloudBox, LocalCloud, Options};
+use fleetkey_tests::packages::Packages;
 use fleetkey_tests::{program, wait_until};
 
 use crate::operator::SOON;
@@ -16,8 +17,8 @@ pub(crate) const UNIT: &str = "fleetkey-agent.service";
 /// A cloud that all tests share, each in a namespace of its own. It ends with this process.
 pub(crate) struct World {
     pub(crate) cloud: LocalCloud,
-    /// The agent's Debian package.
-    pub(crate) package: PathBuf,
+    /// The agent's Debian package once more, as of a later version.
+    pub(crate) later: PathBuf,
 }
 
 impl World {
@@ -33,14 +34,18 @@ impl World {
 
     fn make() -> Result<Self> {
         let cloud = LocalCloud::start(Options::default())?;
-        // Gone with the cloud, as no static value is when this process ends.
-        let package = make_package(cloud.folder())?;
+        // Copied to where they are gone with the cloud, as no static value is when this process ends.
+        let packages = Packages::of(&program("fleetkey-agent"))?;
+        let raise = "sed -i 's/^Version: .*/&+later/' DEBIAN/control";
+        let (package, later) = (cloud.folder().join("agent.deb"), cloud.folder().join("later.deb"));
+        std::fs::copy(packages.deb()?, &package)?;
+        std::fs::copy(packages.deb_changed("later", raise)?, &later)?;
         let mut command = cloud.command(program("fleetkey"));
         command.args(["agent", "publish"]).arg(&package).stdin(Stdio::null());
         let output = command.output()?;
         let said = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "fleetkey agent publish {}: {said}", package.display());
-        Ok(Self { cloud, package })
+        Ok(Self { cloud, later })
     }
 
     /// The box of an instance that was launched or started just now.
@@ -52,21 +57,6 @@ impl World {
         })?;
         found.with_context(|| format!("{id} runs"))
     }
-}
-
-/// Makes the agent's Debian package of the program as built, into `folder`.
-fn make_package(folder: &Path) -> Result<PathBuf> {
-    let programs = folder.join("programs");
-    std::fs::create_dir(&programs)?;
-    std::os::unix::fs::symlink(program("fleetkey-agent"), programs.join("fleetkey-agent"))?;
-    let output = folder.join("packages");
-    let mut command = Command::new(repository().join("packaging/build"));
-    command.arg(&programs).arg(&output).arg("x86_64").stdin(Stdio::null());
-    let made = command.output().context("packaging/build can be run")?;
-    ensure!(made.status.success(), "packaging/build: {}", String::from_utf8_lossy(&made.stderr));
-    let listed = String::from_utf8_lossy(&made.stdout).into_owned();
-    let package = listed.lines().find(|line| line.ends_with(".deb"));
-    package.map(PathBuf::from).with_context(|| format!("packaging/build made no Debian package: {listed}"))
 }
 
 /// Waits until the agent of a box says that everything is as it should be.

@@ -11,13 +11,19 @@ use nix::sys::signal::Signal;
 
 use super::disk::Disk;
 use crate::groups;
-use crate::inside::utf8;
+use crate::inside::{run, utf8};
 
 /// How long a box may take until its init runs; a fraction of a second when the machine is idle.
 const START: Duration = Duration::from_mins(1);
 
 /// How long a box may take to go down in order, before its power is cut.
 const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// After what time a box that still runs is told again to power off.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// SIGRTMIN+4, by which systemd powers off; see systemd(1).
+const POWER_OFF: &str = "-38";
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(20);
@@ -103,17 +109,30 @@ impl Machine {
 
     /// Shuts the box down in order, or cuts its power when that takes too long.
     pub(super) async fn shut_down(mut self) {
-        if matches!(self.process.ended(), Ok(None)) {
-            // systemd-nspawn hands this on to the box's init as an order to power off.
-            let _ = signal(self.process.pid(), Signal::SIGTERM);
+        let mut asked: Option<Instant> = None;
+        let deadline = Instant::now() + SHUTDOWN;
+        while matches!(self.process.ended(), Ok(None)) && Instant::now() < deadline {
+            // An init that has only just begun does not hear the first one.
+            if asked.is_none_or(|asked| asked.elapsed() > ASK_AGAIN) {
+                asked = Some(Instant::now());
+                if let Some(init) = find_init(self.process.pid()) {
+                    let _ = run("kill", &[POWER_OFF, &init.to_string()], "").await;
+                }
+            }
+            tokio::time::sleep(TICK).await;
         }
+        // Killed itself, systemd-nspawn would leave the box running.
+        if matches!(self.process.ended(), Ok(None))
+            && let Some(init) = find_init(self.process.pid())
+        {
+            let _ = signal(init, Signal::SIGKILL);
+        }
+        let groups = std::mem::take(&mut self.groups);
         let deadline = Instant::now() + SHUTDOWN;
         while matches!(self.process.ended(), Ok(None)) && Instant::now() < deadline {
             tokio::time::sleep(TICK).await;
         }
-        let groups = std::mem::take(&mut self.groups);
         drop(self);
-        let deadline = Instant::now() + SHUTDOWN;
         while groups.iter().any(|group| groups::remove(group).is_err()) && Instant::now() < deadline {
             tokio::time::sleep(TICK).await;
         }

@@ -82,13 +82,7 @@ impl Worker {
                     self.power_on(false).await?;
                 }
             }
-            Order::Image { image_id, shut_down } => {
-                let outcome = self.image(&image_id, shut_down).await;
-                if outcome.is_err() {
-                    self.fleet.images.forget(&image_id);
-                }
-                outcome?;
-            }
+            Order::Image { image_id, shut_down } => self.image(&image_id, shut_down).await?,
             Order::Terminate => {
                 self.power_off().await?;
                 if let Some(disk) = self.disk.take() {
@@ -106,9 +100,14 @@ impl Worker {
         if restart {
             self.power_off().await?;
         }
-        let disk = self.disk.as_ref().context("an instance without a disk has no image")?;
-        let layers = disk.image(&self.fleet.place.folder, image_id).await?;
-        self.fleet.images.finish(image_id, layers);
+        let copied = match &self.disk {
+            Some(disk) => disk.image(&self.fleet.place.folder, image_id).await,
+            None => Err(anyhow::anyhow!("it has no disk")),
+        };
+        if let Err(error) = &copied {
+            note(&format!("{}: no image {image_id}: {error:#}", self.id));
+        }
+        self.fleet.images.finish(image_id, copied.ok());
         if restart {
             self.power_on(false).await?;
         }
@@ -127,24 +126,34 @@ impl Worker {
         if let Some(known) = self.fleet.known().get_mut(&self.id) {
             known.boot = boot;
         }
-        let disk = match &self.disk {
-            Some(disk) => disk,
-            None => {
-                let image = instance.image_id().context("moto names no image")?;
-                let layers = self.fleet.images.layers(image);
-                let layers = layers.with_context(|| format!("the cloud has no disk for {image}"))?;
-                self.disk.insert(Disk::create(&self.fleet.place.folder, &self.id, layers)?)
-            }
-        };
+        if self.disk.is_none() {
+            let image = instance.image_id().context("moto names no image")?;
+            let layers = self.fleet.images.layers(image);
+            let layers = layers.with_context(|| format!("the cloud has no disk for {image}"))?;
+            self.disk = Some(Disk::create(&self.fleet.place.folder, &self.id, layers)?);
+        }
+        let disk = self.disk.as_ref().context("it was just made")?;
         if new_console {
             std::fs::write(disk.console(), "")?;
         }
-        disk.mount().await?;
-        network::attach(&cable, &disk.network(), cut).await?;
         let name = instance.private_dns_name().and_then(|name| name.split('.').next()).unwrap_or("box");
-        let machine = Machine::boot(disk, &self.id, name, &self.fleet.place.groups).await?;
-        self.machine = Some((machine, cable));
-        Ok(())
+        let booted = async {
+            disk.mount().await?;
+            network::attach(&cable, &disk.network(), cut).await?;
+            Machine::boot(disk, &self.id, name, &self.fleet.place.groups).await
+        };
+        match booted.await {
+            Ok(machine) => {
+                self.machine = Some((machine, cable));
+                Ok(())
+            }
+            Err(error) => {
+                // What was not reached cannot be undone, and the first error is the one to tell.
+                let _ = network::detach(&cable, &disk.network()).await;
+                let _ = disk.unmount().await;
+                Err(error)
+            }
+        }
     }
 
     async fn power_off(&mut self) -> Result<()> {

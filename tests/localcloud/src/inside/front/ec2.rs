@@ -113,8 +113,8 @@ impl Front {
         let answer = forward(request, self.moto).await?;
         Ok(rewritten(answer, |body| {
             xml::with_items(body, "imagesSet", |item| {
-                let is_pending = xml::text(item, "imageId").is_some_and(|id| self.fleet.images().is_pending(id));
-                let state = if is_pending { "pending" } else { xml::text(item, "imageState").unwrap_or_default() };
+                let known = xml::text(item, "imageId").and_then(|id| self.fleet.images().state(id));
+                let state = known.or_else(|| xml::text(item, "imageState")).unwrap_or_default();
                 let passes = wanted.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| wanted == state));
                 passes.then(|| xml::with_text(item, "imageState", state))
             })
@@ -132,11 +132,14 @@ impl Front {
     async fn run_instances(&self, mut request: Message, mut form: Form) -> io::Result<Message> {
         let image = form.get("ImageId").map(str::to_owned);
         if let Some(image) = image.filter(|_| form.get("DryRun") != Some("true")) {
-            if self.fleet.images().is_pending(&image) {
-                return Ok(refusal("InvalidAMIID.Unavailable", &format!("The image '{image}' is not yet available")));
-            }
-            if !self.fleet.images().has(&image) {
-                return Ok(refusal("InvalidAMIID.NotFound", &format!("The image id '[{image}]' does not exist")));
+            match self.fleet.images().state(&image) {
+                Some("available") => {}
+                Some(state) => {
+                    return Ok(refusal("InvalidAMIID.Unavailable", &format!("The image '{image}' is {state}")));
+                }
+                None => {
+                    return Ok(refusal("InvalidAMIID.NotFound", &format!("The image id '[{image}]' does not exist")));
+                }
             }
         }
         let parameters = form.encode();
@@ -189,7 +192,9 @@ impl Front {
             return Ok(answer);
         }
         if action == "RebootInstances" {
-            ids.iter().for_each(|id| self.fleet.reboot(id));
+            for id in &ids {
+                self.fleet.reboot(id);
+            }
             return Ok(answer);
         }
         self.fleet.reconcile().await;

@@ -91,7 +91,7 @@ impl Front {
             self.enforces.store(true, Ordering::Relaxed);
         }
         let call = classify(&request);
-        let is_here = self.is_here(&request);
+        let is_here = is_here(&request);
         let answer = match call.service.as_str() {
             "ec2" if is_here => self.ec2(&call.action, request).await?,
             "ssm" if is_here => self.ssm(&call.action, request).await?,
@@ -103,11 +103,6 @@ impl Front {
             _ => forward(request, self.moto).await?,
         };
         Ok(answer)
-    }
-
-    /// Whether the request is for the one region that has boxes.
-    fn is_here(&self, request: &Message) -> bool {
-        request.header("authorization").is_some_and(|header| header.contains(&format!("/{}/", Cloud::REGION)))
     }
 
     async fn control(&self, order: &str) -> Message {
@@ -122,6 +117,11 @@ impl Front {
             Err(error) => Message::response("400 Bad Request", "text/plain", format!("{error:#}")),
         }
     }
+}
+
+/// Whether a request is for the one region that has boxes.
+fn is_here(request: &Message) -> bool {
+    request.header("authorization").is_some_and(|header| header.contains(&format!("/{}/", Cloud::REGION)))
 }
 
 /// The same answer with another body.

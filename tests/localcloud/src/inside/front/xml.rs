@@ -39,18 +39,15 @@ fn item_length(text: &str) -> Option<usize> {
     let (mut at, mut depth) = (0, 0_usize);
     loop {
         let close = text[at..].find(CLOSE)?;
-        match text[at..].find(OPEN).filter(|&open| open < close) {
-            Some(open) => {
-                depth += 1;
-                at += open + OPEN.len();
-            }
-            None => {
-                depth = depth.checked_sub(1)?;
-                at += close + CLOSE.len();
-                if depth == 0 {
-                    return Some(at);
-                }
-            }
+        if let Some(open) = text[at..].find(OPEN).filter(|&open| open < close) {
+            depth += 1;
+            at += open + OPEN.len();
+            continue;
+        }
+        depth = depth.checked_sub(1)?;
+        at += close + CLOSE.len();
+        if depth == 0 {
+            return Some(at);
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use aws_sdk_ec2::types::Instance;
+use aws_sdk_ec2::types::{ArchitectureValues, Instance, InstanceType};
 use fleetkey_tests::cloud::Cloud;
 use jiff::Timestamp;
 use serde_json::json;
@@ -55,7 +55,7 @@ fn values(record: &Record, role: Option<&str>) -> BTreeMap<String, String> {
             all.insert(format!("meta-data/{path}"), value.to_owned());
         }
     };
-    let kind = instance.instance_type().map(|kind| kind.as_str());
+    let kind = instance.instance_type().map(InstanceType::as_str);
     let zone = instance.placement().and_then(|placement| placement.availability_zone());
     let host = instance.private_dns_name();
     let groups: Vec<&str> = instance.security_groups().iter().filter_map(|group| group.group_name()).collect();
@@ -130,12 +130,12 @@ fn identity(record: &Record) -> String {
     let launched = instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok());
     let document = json!({
         "accountId": record.account_id,
-        "architecture": instance.architecture().map(|architecture| architecture.as_str()),
+        "architecture": instance.architecture().map(ArchitectureValues::as_str),
         "availabilityZone": instance.placement().and_then(|placement| placement.availability_zone()),
         "billingProducts": null, "devpayProductCodes": null, "marketplaceProductCodes": null,
         "imageId": instance.image_id(),
         "instanceId": instance.instance_id(),
-        "instanceType": instance.instance_type().map(|kind| kind.as_str()),
+        "instanceType": instance.instance_type().map(InstanceType::as_str),
         "kernelId": null, "ramdiskId": null,
         "pendingTime": launched.map(|time| time.to_string()),
         "privateIp": instance.private_ip_address(),
