@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use super::plan::Change;
 use crate::aws::launch::Launch;
+use crate::state;
 
 /// The folder below that of the user's state.
 const FOLDER: &str = "fleetkey/creates";
@@ -89,12 +90,8 @@ pub(crate) struct Journal {
 }
 
 /// The folder of the caller's records.
-/// <https://specifications.freedesktop.org/basedir-spec/latest/>
 pub(crate) fn folder() -> Result<PathBuf, JournalError> {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().filter(|path| path.is_absolute());
-    let state = state.or_else(|| home().map(|home| home.join(".local/state")));
-    Ok(state.ok_or(JournalError::NoHome)?.join(FOLDER))
+    Ok(state::folder().ok_or(JournalError::NoHome)?.join(FOLDER))
 }
 
 /// Whether another create of the same box, from this machine, is not done.
@@ -234,7 +231,7 @@ mod tests {
         let older = Journal::begin(folder, record("same", "c", 1)).unwrap();
         let other = Journal::begin(folder, record("other", "a", 0)).unwrap();
         newer.record.instance = Some("i-1".into());
-        [&newer, &older, &other].map(|journal| journal.save().unwrap());
+        [&newer, &older, &other].into_iter().for_each(|journal| journal.save().unwrap());
         assert!(Journal::find(folder, "same").unwrap().is_none());
         drop((newer, older, other));
         let first = Journal::find(folder, "same").unwrap().unwrap();
