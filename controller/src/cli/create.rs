@@ -24,7 +24,7 @@ use crate::selection::parse_id;
 use crate::session::find_bucket;
 use crate::settings::Settings;
 use crate::table::Table;
-use crate::wait::Waiter;
+use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
 ///
@@ -108,7 +108,7 @@ struct HowFlags {
     #[arg(long)]
     anew: bool,
     /// How long all waits together may take
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_time)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_timeout)]
     timeout: Duration,
     /// Say what would be done, and change nothing
     #[arg(long)]
@@ -161,13 +161,6 @@ fn parse_vpc(text: &str) -> Result<String, String> {
 
 fn parse_subnet(text: &str) -> Result<String, String> {
     parse_id("subnet-", text).ok_or_else(|| "a subnet's id is subnet- and 8 or 17 hexadecimal digits".to_owned())
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("give a time such as 90s or 15m".to_owned()),
-    }
 }
 
 impl Create {
