@@ -29,6 +29,9 @@ const LIMITS: [&str; 2] = ["VcpuLimitExceeded", "InstanceLimitExceeded"];
 /// The codes after which a launch may have been made all the same.
 const UNCERTAIN: [&str; 4] = ["InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable"];
 
+/// The codes that say nothing of a launch that was asked for before: too many calls, and a token that was used otherwise.
+const OPEN: [&str; 2] = ["RequestLimitExceeded", "IdempotentParameterMismatch"];
+
 /// The pause before a launch is asked for again whose answer was not heard; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -192,8 +195,13 @@ fn forget_launch(world: &World, journal: &mut Journal) {
 }
 
 /// Goes on with what a record tells of: finds the instance, or asks again for the launch whose answer was never heard.
-/// `None` where nothing was launched, or what was is gone.
-pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal) -> anyhow::Result<Option<Instance>> {
+/// `None` where nothing was launched, or what was is gone; `ending` is for a box that was to be gone at the end.
+pub(super) async fn find_again(
+    world: &World,
+    waiter: &Waiter,
+    journal: &Journal,
+    ending: bool,
+) -> anyhow::Result<Option<Instance>> {
     let ec2 = &world.fleet.ec2;
     let look = async {
         if let Some(id) = &journal.record.instance
@@ -207,7 +215,7 @@ pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal
         }
     };
     let found = waiter.act("find the box that was begun", look).await.map_err(WaitError::into_anyhow)?;
-    let there = |found: &Instance| State::LIVE.contains(&found.state);
+    let there = |found: &Instance| ending || State::LIVE.contains(&found.state);
     if let Some(found) = found? {
         return Ok(Some(found).filter(there));
     }
@@ -217,7 +225,8 @@ pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal
         return Ok(None);
     }
     match send(world, waiter, launch).await {
-        Err(error) if has_code(&error, &NO_ROOM) => Ok(None),
+        // Had it been launched, EC2 would have answered with the instance.
+        Err(error) if is_refused(&error) && !has_code(&error, &OPEN) => Ok(None),
         sent => sent.map(|sent| Some(sent).filter(there)).map_err(explain),
     }
 }

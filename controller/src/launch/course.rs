@@ -99,7 +99,10 @@ impl Course<'_> {
     /// The box that was begun. Where it cannot be looked for, nothing is undone: it may be as good as done.
     async fn find_again(&self, journal: Option<&Journal>) -> anyhow::Result<Option<Instance>> {
         let Some(journal) = journal else { return Ok(None) };
-        let found = carry::find_again(self.world, self.waiter, journal).await;
+        let record = &journal.record;
+        let was_ready = record.usable || self.manner.quick;
+        let ending = self.manner.terminate && was_ready && (record.image.is_some() || !self.request.create_image);
+        let found = carry::find_again(self.world, self.waiter, journal, ending).await;
         found.map_err(|error| with_permissions(error, "the box that was begun is not found again; it is left as it is"))
     }
 
@@ -121,7 +124,9 @@ impl Course<'_> {
             _ => self.launch(folder, journal).await?,
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
-        carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+        if State::LIVE.contains(&instance.state) {
+            carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+        }
         self.finish(Made { instance, resumed, image: None }, journal, take_image).await
     }
 
@@ -153,7 +158,7 @@ impl Course<'_> {
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
     ) -> anyhow::Result<Made> {
         let imaging = self.request.create_image && [State::Stopping, State::Stopped].contains(&made.instance.state);
-        if !self.manner.quick && !imaging {
+        if !self.manner.quick && !imaging && State::LIVE.contains(&made.instance.state) {
             made.instance = self.usable(&made.instance.id).await?;
             journal.record.usable = true;
             journal.save()?;
@@ -233,7 +238,9 @@ impl Course<'_> {
         self.tell(&undone);
         if undone.instance_left {
             self.world.printer.hint("the same command goes on with it; fleetkey terminate ends it");
-        } else if let Err(error) = journal.forget() {
+            return with_permissions(error, &format!("the create of {name} is not finished"));
+        }
+        if let Err(error) = journal.forget() {
             self.world.printer.warn(&error.to_string());
         }
         with_permissions(error, &format!("no box of {name} was made"))

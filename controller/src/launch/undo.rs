@@ -88,16 +88,18 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
         (Some(id), _) => id.clone(),
         // EC2 did not refuse it: what it does not show yet, it may still bring.
         (None, Some((launch, _))) => match shown(world, async || launch::with_token(ec2, &launch.token).await).await {
-            Ok(found) => found.id,
-            Err(error) => {
+            Ok(Some(found)) => found.id,
+            unknown => {
                 undone.instance_left = true;
-                undone.note(format!("box of {}, if it was launched", record.name), Err(format!("{error:#}")));
+                let why = "EC2 has given no answer to it, and shows no box yet".to_owned();
+                let why = unknown.err().map_or(why, |error| format!("{error:#}"));
+                undone.left.push((format!("the launch of box {}", record.name), why));
                 return None;
             }
         },
         (None, None) => return None,
     };
-    // A box that EC2 does not show yet is not known to it by the request to terminate it either.
+    // A box that EC2 does not show yet would not be known to it when it is to be terminated either.
     if let Err(error) = shown(world, async || launch::with_id(ec2, &id).await).await {
         world.printer.detail(&format!("{error:#}"));
     }
@@ -116,16 +118,23 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
     Some(id)
 }
 
-/// An instance that was launched a moment ago, as soon as EC2 shows it.
-async fn shown(world: &World, look: impl AsyncFn() -> Result<Option<Instance>, CallError>) -> anyhow::Result<Instance> {
+/// An instance that was launched a moment ago, as soon as EC2 shows it; `None` if it shows none for too long.
+async fn shown(
+    world: &World,
+    look: impl AsyncFn() -> Result<Option<Instance>, CallError>,
+) -> anyhow::Result<Option<Instance>> {
     if let Some(found) = look().await? {
-        return Ok(found);
+        return Ok(Some(found));
     }
     let waiter = Waiter::new(world.printer, CancellationToken::new(), SPREAD);
     let found = waiter.wait("EC2 shows the box that was launched", async || {
         Ok(look().await?.map_or_else(|| Look::NotYet("it shows none".to_owned()), Look::Done))
     });
-    found.await.map_err(WaitError::into_anyhow)
+    match found.await {
+        Ok(found) => Ok(Some(found)),
+        Err(WaitError::TimedOut { .. }) => Ok(None),
+        Err(error) => Err(error.into_anyhow()),
+    }
 }
 
 /// Whether another box of the role is there, or another create of one under way.
