@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types;
+use aws_sdk_ec2::types::{self, EbsInstanceBlockDevice, InstanceBlockDeviceMapping};
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
@@ -151,9 +151,9 @@ impl Details {
 impl Volume {
     /// Reads from the description of the box whether it goes with it: a description of volumes does not always say so.
     pub(crate) fn settle(&mut self, described: &types::Instance) {
-        let mut attached = described.block_device_mappings().iter().filter_map(|mapping| mapping.ebs());
+        let mut attached = described.block_device_mappings().iter().filter_map(InstanceBlockDeviceMapping::ebs);
         let own = attached.find(|ebs| ebs.volume_id() == Some(&self.id));
-        if let Some(goes) = own.and_then(|ebs| ebs.delete_on_termination()) {
+        if let Some(goes) = own.and_then(EbsInstanceBlockDevice::delete_on_termination) {
             self.deleted_with_box = goes;
         }
     }

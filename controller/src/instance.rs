@@ -70,6 +70,7 @@ impl TryFrom<&types::InstanceStateName> for State {
 
 /// A box.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_field_names, reason = "EC2's own word, and `type` is one of the language")]
 pub(crate) struct Instance {
     /// `i-...`
     pub(crate) id: String,

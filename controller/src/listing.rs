@@ -98,7 +98,9 @@ impl<'a> Row<'a> {
 /// The rows as a table.
 pub(crate) fn table(rows: &[Row<'_>]) -> Table {
     let mut table = Table::new(&COLUMNS);
-    rows.iter().for_each(|row| table.row(row.cells()));
+    for row in rows {
+        table.row(row.cells());
+    }
     table
 }
 

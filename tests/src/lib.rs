@@ -22,6 +22,7 @@ pub mod proxy;
 pub mod sandbox;
 pub mod scratch;
 mod server;
+pub mod ssh_agent;
 pub mod sshd;
 pub mod stub;
 pub mod tls;

@@ -95,7 +95,7 @@ impl DeleteImage {
         }
         self.deregister(&fleet, &of, &target).await?;
         let fates = self.delete_snapshots(&fleet, &of, &target, printer).await?;
-        self.report(&of, &target, &fates, printer)
+        Self::report(&of, &target, &fates, printer)
     }
 
     async fn target(&self, fleet: &Fleet, of: &AbsoluteName) -> anyhow::Result<Target> {
@@ -154,8 +154,8 @@ impl DeleteImage {
                 Deleted::Gone => Fate::Deleted,
                 Deleted::InUse if self.quick => Fate::InUse,
                 Deleted::InUse => {
-                    let waited = wait_until_gone(fleet, snapshot, &waiter).await;
-                    waited.map_err(|error| cut_off(error, of, &target.id))?;
+                    let gone = wait_until_gone(fleet, snapshot, &waiter).await;
+                    gone.map_err(|error| cut_off(error, of, &target.id))?;
                     Fate::Deleted
                 }
             };
@@ -164,7 +164,7 @@ impl DeleteImage {
         Ok(fates)
     }
 
-    fn report(&self, of: &AbsoluteName, target: &Target, fates: &[Fate], printer: Printer) -> anyhow::Result<()> {
+    fn report(of: &AbsoluteName, target: &Target, fates: &[Fate], printer: Printer) -> anyhow::Result<()> {
         let snapshots: Vec<_> = target
             .snapshots
             .iter()

@@ -88,8 +88,8 @@ impl TakeImage {
                         _ => Err(not_off(fleet, chosen, state).into()),
                     }
                 };
-                let waited = waiter.wait(&format!("box {} is stopped", chosen.id), look).await;
-                waited.map_err(|error| ended(fleet, error, chosen))
+                let off = waiter.wait(&format!("box {} is stopped", chosen.id), look).await;
+                off.map_err(|error| ended(fleet, error, chosen))
             }
             state => Err(not_off(fleet, chosen, state).into()),
         }
@@ -167,8 +167,8 @@ async fn finish(
                 .into()),
         }
     };
-    let waited = waiter.wait(&format!("image {id} is available"), look).await;
-    let found = waited.map_err(|error| ended(fleet, error, chosen))?;
+    let found = waiter.wait(&format!("image {id} is available"), look).await;
+    let found = found.map_err(|error| ended(fleet, error, chosen))?;
     let more = (snapshots::IMAGE_TAG.to_owned(), id.to_owned());
     let tags: Vec<_> = tags(chosen).into_iter().chain([more]).collect();
     let ids = found.volumes.iter().map(|volume| volume.snapshot.as_str());

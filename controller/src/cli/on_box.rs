@@ -17,6 +17,7 @@ use crate::listing::{self, Row};
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::{self, Among, Selector};
+use crate::ssh::host_keys;
 use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The code by which EC2 says that it does not take a request in the state that the instance is in.
@@ -66,7 +67,9 @@ pub(super) async fn details(fleet: &Fleet, instance: Instance) -> anyhow::Result
         tokio::join!(instances::describe(&fleet.ec2, &instance.id), volumes::of_box(&fleet.ec2, &instance.id),);
     let described = described.map_err(told)?.with_context(|| format!("EC2 has forgotten box {}", instance.id))?;
     let (more, mut volumes) = (More::read(&described), volumes.map_err(told)?);
-    volumes.iter_mut().for_each(|volume| volume.settle(&described));
+    for volume in &mut volumes {
+        volume.settle(&described);
+    }
     let instance = Instance::read(described).unwrap_or(instance);
     Ok(Details { instance, more, volumes })
 }
@@ -81,6 +84,9 @@ pub(super) async fn change(
 ) -> anyhow::Result<()> {
     let (_, chosen) = find(fleet, &selector.role, &selector.among).await?;
     let changed = bring(fleet, chosen, wish, flags, printer).await?;
+    if let Err(error) = host_keys::left(fleet, &changed.id) {
+        printer.detail(&format!("fleetkey ssh will not wait for box {}: {error:#}", changed.id));
+    }
     let row = Row::new(None, &changed, &fleet.namespace);
     let table = listing::table(std::slice::from_ref(&row));
     printer.data(&table, &Changed { row }).context("writing to standard output")
@@ -177,12 +183,12 @@ impl Way<'_> {
 
     async fn until(&mut self, what: &str, there: impl Fn(&Self) -> bool) -> anyhow::Result<()> {
         let waiter = self.waiter;
-        let waited = waiter.wait(what, async || {
+        let look = async || {
             self.look().await?;
             let state = self.now.state.as_str().to_owned();
             Ok(if there(self) { Look::Done(()) } else { Look::NotYet(state) })
-        });
-        match waited.await {
+        };
+        match waiter.wait(what, look).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.ended(error)),
         }

@@ -76,7 +76,7 @@ pub(super) fn policies(world: &World, request: &Request, role: &Role) -> BTreeMa
 pub(super) fn role_for(request: &Request, role: &Role) -> Role {
     let mut role = role.clone();
     if matches!(request.source, Source::Taken(_)) {
-        role.cloud_config.value = Value::Map(Vec::new());
+        role.cloud_config.value = Value::Map(vec![new_machine_id(&role.cloud_config.place)]);
     }
     if request.upgrade {
         let place = Place { file: "--upgrade".into(), line: 1, column: 1 };
@@ -89,4 +89,17 @@ pub(super) fn role_for(request: &Request, role: &Role) -> Role {
         }
     }
     role
+}
+
+/// Gives a box that is made from an image a machine id of its own, once. Everything that goes by the id would else take
+/// it for the box that the image was taken of. systemd-machine-id-setup is not asked: it may find the old one elsewhere.
+fn new_machine_id(place: &Place) -> (Key, Node) {
+    const SCRIPT: &str = "tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id\n\
+        [ ! -e /var/lib/dbus/machine-id ] || cp /etc/machine-id /var/lib/dbus/machine-id 2>/dev/null || true\n\
+        systemctl restart systemd-journald.service\n";
+    let node = |value| Node { value, place: place.clone() };
+    let words = ["cloud-init-per", "instance", "fleetkey-machine-id", "sh", "-c", SCRIPT];
+    let command = words.into_iter().map(|word| node(Value::Text(word.to_owned()))).collect();
+    let commands = node(Value::List(vec![node(Value::List(command))]));
+    (Key { name: "bootcmd".to_owned(), place: place.clone() }, commands)
 }

@@ -6,7 +6,7 @@ use super::*;
 /// A role with these options.
 fn role(options: &str) -> Result<Role, RoleError> {
     let folder = Folder::new();
-    folder.role("mine", &format!("extends: [generic-debian-12-box]\noptions:\n{options}"));
+    folder.role("mine", format!("extends: [generic-debian-12-box]\noptions:\n{options}"));
     folder.load("mine")
 }
 

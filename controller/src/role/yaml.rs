@@ -274,7 +274,15 @@ mod tests {
         let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
         for level in 1..12 {
             let before = format!("*a{}", level - 1);
-            bomb += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(", "));
+            bomb.extend([
+                "a",
+                &level.to_string(),
+                ": &a",
+                &level.to_string(),
+                " [",
+                &[before.as_str(); 9].join(", "),
+                "]\n",
+            ]);
         }
         assert!(told(&bomb).starts_with("r.yaml:"), "{}", told(&bomb));
         let deep = "[".repeat(5_000) + &"]".repeat(5_000);

@@ -112,6 +112,15 @@ pub(crate) fn reached(fleet: &Fleet, instance: &Instance) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Notes that the box starts anew or stops, so that the next command waits for it again. EC2 does not tell of a reboot.
+pub(crate) fn left(fleet: &Fleet, id: &str) -> anyhow::Result<()> {
+    let hosts = KnownHosts::open(&fleet.region)?;
+    if let Some(kept) = hosts.find(id)?.filter(|kept| kept.reached.is_some()) {
+        hosts.keep(id, &Kept { reached: None, ..kept })?;
+    }
+    Ok(())
+}
+
 /// What the console says now, and where that has nothing, what EC2 kept of it from the boot.
 async fn look(fleet: &Fleet, id: &str) -> Result<Reading, CallError> {
     let now = output(&fleet.ec2, id, When::Now).await?;

@@ -181,3 +181,20 @@ async fn a_box_that_cannot_be_logged_in_to_is_told_with_what_to_do() -> Result<(
     assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_box_is_waited_for_again_after_a_reboot_and_forgotten_once_it_is_gone() -> Result<()> {
+    let machine = machine()?;
+    let there = BoxAtHand::new(&machine).await?;
+    let reached = || Ok::<_, anyhow::Error>(fs::read_to_string(there.known_hosts())?.contains("# reached"));
+    there.ssh(&[], &["true"]).await?.ended(0);
+    assert!(reached()?);
+    there.operator.run(&["reboot", "-n", "/", ROLE]).await?.ended(0);
+    assert!(!reached()?);
+    let ran = there.ssh(&[], &["true"]).await?.ended(0);
+    assert!(ran.stderr.contains("answers to ssh at 127.0.0.1"), "{}", ran.stderr);
+    assert!(reached()?);
+    there.operator.run(&["terminate", "-n", "/", "--yes", ROLE]).await?.ended(0);
+    assert!(!there.known_hosts().exists());
+    Ok(())
+}

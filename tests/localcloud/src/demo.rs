@@ -12,6 +12,7 @@ use fleetkey_tests::demo::{Outcome, Stop, Story};
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
 use fleetkey_tests::scratch::Scratch;
+use fleetkey_tests::ssh_agent::SshAgent;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,8 @@ struct Office<'c> {
     topic: String,
     alice: TestKey,
     bob: TestKey,
+    /// Holds alice's key, since the desk is hers.
+    keys: SshAgent,
 }
 
 impl<'c> Office<'c> {
@@ -74,7 +77,8 @@ impl<'c> Office<'c> {
             account.create_topic(Cloud::TOPIC).await
         })?;
         let (alice, bob) = (TestKey::new("alice@laptop")?, TestKey::new("bob@laptop")?);
-        let office = Self { cloud, account, runtime, cancel, home: Scratch::new()?, topic, alice, bob };
+        let keys = SshAgent::holding(&alice)?;
+        let office = Self { cloud, account, runtime, cancel, home: Scratch::new()?, topic, alice, bob, keys };
         for (name, key) in [("alice", &office.alice), ("bob", &office.bob)] {
             std::fs::write(office.home.path().join(format!("{name}.pub")), format!("{}\n", key.line()))?;
         }
@@ -202,7 +206,7 @@ impl<'c> Office<'c> {
     /// Logs in with one key and no other.
     fn login(&self, key: &TestKey, line: &str) -> Result<Output> {
         let key = key.private().to_string_lossy().into_owned();
-        let options = ["-i", &key, "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", line];
+        let options = ["-i", &key, "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes", line];
         self.run(&[&["ssh", ROLE, "--"][..], &options[..]].concat())
     }
 
@@ -220,7 +224,8 @@ impl<'c> Office<'c> {
         let mut command = self.cloud.command("env");
         command.arg(format!("--chdir={}", home.display())).arg(program("fleetkey")).args(arguments);
         command.env("HOME", home).env("FLEETKEY_NAMESPACE", NAMESPACE).env("FLEETKEY_ME", "alice");
-        for foreign in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "AWS_PROFILE", "SSH_AUTH_SOCK"] {
+        command.env("SSH_AUTH_SOCK", self.keys.socket());
+        for foreign in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "AWS_PROFILE"] {
             command.env_remove(foreign);
         }
         let (out, err) = (Printed::new(home, "out")?, Printed::new(home, "err")?);

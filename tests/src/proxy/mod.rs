@@ -73,8 +73,8 @@ impl Proxy {
         let (rules, told) = watch::channel(Rules::default());
         let (report, calls) = mpsc::channel();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let (hold, held) = watch::channel(Vec::new());
-        let line = Line { upstream, tls, rules: told, report, held: hold };
+        let (arrived, held) = watch::channel(Vec::new());
+        let line = Line { upstream, tls, rules: told, report, held: arrived };
         let server =
             Server::start("aws-proxy", move |listener| accept(listener, line)).context("cannot start a proxy")?;
         Ok(Self { server, scheme, rules, calls, held })

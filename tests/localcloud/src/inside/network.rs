@@ -84,14 +84,12 @@ pub(super) async fn attach(cable: &Cable, namespace: &Path, cut: bool) -> Result
     set(&format!("ipv4/conf/{link}/proxy_arp"), "1")?;
     // The kernel else waits a moment before it answers for another.
     set(&format!("ipv4/neigh/{link}/proxy_delay"), "0")?;
-    let mut batch = format!(
+    // EC2 translates; here the box itself answers to its public address too.
+    let public = public.map(|public| format!("address add {public}/32 dev lo\n")).unwrap_or_default();
+    let batch = format!(
         "link set lo up\naddress add {private}/{prefix} dev {IN_BOX}\nlink set {IN_BOX} up\n\
-         route add {gateway}/32 dev {IN_BOX}\nroute add default via {gateway} dev {IN_BOX} src {private}\n"
+         route add {gateway}/32 dev {IN_BOX}\nroute add default via {gateway} dev {IN_BOX} src {private}\n{public}"
     );
-    if let Some(public) = public {
-        // EC2 translates; here the box itself answers to its public address too.
-        batch += &format!("address add {public}/32 dev lo\n");
-    }
     run("nsenter", &[&format!("--net={file}"), "ip", "-batch", "-"], &batch).await?;
     if cut { Ok(()) } else { connect(cable).await }
 }
@@ -99,13 +97,12 @@ pub(super) async fn attach(cable: &Cable, namespace: &Path, cut: bool) -> Result
 /// Plugs a cable in.
 pub(super) async fn connect(cable: &Cable) -> Result<()> {
     let Cable { link, mac, private, public, .. } = cable;
-    let mut batch = format!(
+    let public = public.map(|public| format!("route replace {public}/32 via {private} dev {link} onlink\n"));
+    let batch = format!(
         "link set {link} up\nroute replace {private}/32 dev {link}\n\
-         neighbour replace {private} lladdr {mac} dev {link} nud permanent\n"
+         neighbour replace {private} lladdr {mac} dev {link} nud permanent\n{}",
+        public.unwrap_or_default()
     );
-    if let Some(public) = public {
-        batch += &format!("route replace {public}/32 via {private} dev {link} onlink\n");
-    }
     run("ip", &["-batch", "-"], &batch).await
 }
 

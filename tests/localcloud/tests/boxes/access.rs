@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use fleetkey_tests::wait_until;
 
 use crate::operator::{Operator, ROLE, SOON, utf8};
@@ -101,6 +101,9 @@ async fn a_box_that_boots_without_a_network_lets_in_whom_it_let_in_last() -> Res
     let booted = alice.world.wait_for_box(&id)?;
     let logs_in = "ssh -F none -i /root/alice/key -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=5 \
                    -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null admin@127.0.0.1 true";
+    // cloud-init looks for the metadata service for a minute, and sshd waits for cloud-init.
+    let starts = || Ok(booted.read("/run/fleetkey/status.json").is_some());
+    wait_until("the agent starts", 4 * SOON, starts).with_context(|| booted.console())?;
     booted.wait_for("alice to be let in", |booted| booted.status(logs_in).success());
     booted.wait_for("word of the network", |booted| status_text(booted).contains("last known serves"));
     assert_eq!(status(&booted)["accounts"]["admin"]["keys"], 1);

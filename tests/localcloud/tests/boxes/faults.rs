@@ -86,6 +86,7 @@ async fn fault_11_a_box_that_is_still_about_to_run_or_to_stop_is_terminated() ->
     for stops in [false, true] {
         alice.run(&["create", ROLE, "--no-agent", "--no-wait"])?.ended(0);
         if stops {
+            alice.run(&["start", ROLE])?.ended(0);
             // Stopping takes a box a moment, in which it is neither running nor stopped.
             alice.run(&["stop", ROLE, "--no-wait"])?.ended(0);
         }
