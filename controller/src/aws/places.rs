@@ -111,7 +111,9 @@ pub(crate) async fn offers(client: &Client, kinds: &[String]) -> Result<BTreeMap
             }
         }
     }
-    found.values_mut().for_each(|zones| zones.sort());
+    for zones in found.values_mut() {
+        zones.sort();
+    }
     Ok(found)
 }
 

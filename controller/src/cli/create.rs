@@ -119,7 +119,7 @@ struct HowFlags {
 
 /// What is printed with `--output json` once a box is made.
 #[derive(Serialize)]
-struct Box<'a> {
+struct Shown<'a> {
     #[serde(flatten)]
     row: listing::Row<'a>,
     account: Option<&'a str>,
@@ -157,7 +157,7 @@ fn parse_subnet(text: &str) -> Result<String, String> {
 impl Create {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let source = self.image.map_or(Source::Base, Source::Image);
-        launch(self.flags, source, self.upgrade, settings, printer).await
+        Box::pin(launch(self.flags, source, self.upgrade, settings, printer)).await
     }
 }
 
@@ -173,12 +173,12 @@ pub(super) async fn launch(
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
     let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
-    let (world, request, role) = waiter.act("find out who calls", opening).await??;
+    let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
     if dry_run {
         let prepared = course.plan().await?;
-        let after = after(&manner, create_image);
+        let after = after(manner, create_image);
         let steps = prepared.plan.rows(&after);
         let json = Planned { name: request.name.as_str(), launch: &prepared.plan.machine, steps: &steps };
         return printer.data(&plan::table(&steps), &json).context("writing to standard output");
@@ -188,7 +188,7 @@ pub(super) async fn launch(
 }
 
 /// What follows the launch, in words.
-fn after(manner: &Manner, create_image: bool) -> Vec<&'static str> {
+fn after(manner: Manner, create_image: bool) -> Vec<&'static str> {
     let waits = (!manner.quick).then_some("wait for");
     let image = create_image.then_some("take an image of");
     waits.into_iter().chain(image).chain(manner.terminate.then_some("terminate")).collect()
@@ -267,7 +267,7 @@ fn print(
     let login = format!("fleetkey ssh --region {} {} -I {}", request.region, request.name, found.id);
     let row = listing::Row::new(None, found, namespace);
     let table = listing::table(std::slice::from_ref(&row));
-    let shown = Box {
+    let shown = Shown {
         row,
         account: role.admin_account.as_ref().map(fleetkey_common::names::AccountName::as_str),
         login: &login,

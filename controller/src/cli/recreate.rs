@@ -23,6 +23,6 @@ pub(super) struct Recreate {
 
 impl Recreate {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        launch(self.flags, Source::Taken(self.image), false, settings, printer).await
+        Box::pin(launch(self.flags, Source::Taken(self.image), false, settings, printer)).await
     }
 }

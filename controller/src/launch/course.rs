@@ -19,6 +19,7 @@ use crate::wait::{Look, WaitError, Waiter};
 
 /// How a create is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Manner {
     /// Whether it ends once EC2 has launched the box.
     pub(crate) quick: bool,
@@ -59,7 +60,7 @@ pub(crate) struct Course<'a> {
 impl Course<'_> {
     /// Plans, and changes nothing.
     pub(crate) async fn plan(&self) -> anyhow::Result<Prepared> {
-        let looking = look::prepare(self.world, self.request, self.role);
+        let looking = Box::pin(look::prepare(self.world, self.request, self.role));
         let planned = self.waiter.act("look at what there is", looking).await.map_err(WaitError::into_anyhow)?;
         planned.map_err(|error| with_permissions(error, "nothing was changed"))
     }

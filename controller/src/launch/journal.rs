@@ -231,7 +231,9 @@ mod tests {
         let older = Journal::begin(folder, record("same", "c", 1)).unwrap();
         let other = Journal::begin(folder, record("other", "a", 0)).unwrap();
         newer.record.instance = Some("i-1".into());
-        [&newer, &older, &other].into_iter().for_each(|journal| journal.save().unwrap());
+        for journal in [&newer, &older, &other] {
+            journal.save().unwrap();
+        }
         assert!(Journal::find(folder, "same").unwrap().is_none());
         drop((newer, older, other));
         let first = Journal::find(folder, "same").unwrap().unwrap();

@@ -55,11 +55,11 @@ pub(crate) fn read(specs: &[String], me: Option<&PersonName>) -> Result<Keys, Re
 impl Keys {
     /// The persons who are named, and not by pattern or group.
     pub(crate) fn names(&self) -> Vec<&PersonName> {
-        let name = |spec| match spec {
-            &KeySpec::Name(ref name) => Some(name),
+        let names = self.specs.iter().filter_map(|spec| match spec {
+            KeySpec::Name(name) => Some(name),
             _ => None,
-        };
-        let mut names: Vec<_> = self.specs.iter().filter_map(name).collect();
+        });
+        let mut names: Vec<_> = names.collect();
         if !names.contains(&&self.primary) {
             names.push(&self.primary);
         }

@@ -199,22 +199,19 @@ async fn kind_and_places(
     subnets: Vec<Subnet>,
 ) -> anyhow::Result<(Kind, Vec<Subnet>)> {
     let ec2 = &world.fleet.ec2;
-    let (kind, offers) = match kind {
-        Some(kind) => {
-            let offers = places::offers(ec2, std::slice::from_ref(&kind.name)).await?;
-            (kind, offers)
-        }
-        None => {
-            let kinds = places::burstable(ec2, arch.as_str()).await?;
-            let names: Vec<_> = kinds.iter().map(|kind| kind.name.clone()).collect();
-            let offers = places::offers(ec2, &names).await?;
-            let zones: Vec<_> = subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
-            let kind = machine::smallest(&kinds, &offers, &zones).cloned().ok_or_else(|| {
-                Refusal::new(format!("no small instance type for {arch} is offered in {}", zones.join(", ")))
-                    .hint("--instance-type names one; --zone names another zone")
-            })?;
-            (kind, offers)
-        }
+    let (kind, offers) = if let Some(kind) = kind {
+        let offers = places::offers(ec2, std::slice::from_ref(&kind.name)).await?;
+        (kind, offers)
+    } else {
+        let kinds = places::burstable(ec2, arch.as_str()).await?;
+        let names: Vec<_> = kinds.iter().map(|kind| kind.name.clone()).collect();
+        let offers = places::offers(ec2, &names).await?;
+        let zones: Vec<_> = subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
+        let kind = machine::smallest(&kinds, &offers, &zones).cloned().ok_or_else(|| {
+            Refusal::new(format!("no small instance type for {arch} is offered in {}", zones.join(", ")))
+                .hint("--instance-type names one; --zone names another zone")
+        })?;
+        (kind, offers)
     };
     let zones = offers.get(&kind.name).map_or(&[][..], Vec::as_slice);
     let places = place::offering(&kind.name, &subnets, zones)?;

@@ -137,6 +137,8 @@ impl Plan {
 /// The rows as a table.
 pub(crate) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(&["ACTION", "WHAT"]);
-    rows.iter().for_each(|row| table.row(vec![row.action.to_owned(), row.what.clone()]));
+    for row in rows {
+        table.row(vec![row.action.to_owned(), row.what.clone()]);
+    }
     table
 }

@@ -59,13 +59,10 @@ pub(crate) fn changes(name: &str, wanted: &BTreeMap<String, Value>, found: &Foun
             .hint("delete or rename it, or give another --namespace"));
     }
     let mut changes = Vec::new();
-    let there = match &found.role {
-        Some(role) => role.policies.clone(),
-        None => {
-            changes.push(Change::MakeIamRole { name: name.to_owned() });
-            BTreeMap::new()
-        }
-    };
+    if found.role.is_none() {
+        changes.push(Change::MakeIamRole { name: name.to_owned() });
+    }
+    let there = found.role.as_ref().map(|role| role.policies.clone()).unwrap_or_default();
     for (policy, document) in wanted {
         if there.get(policy) != Some(document) {
             let (role, policy) = (name.to_owned(), policy.clone());
@@ -75,13 +72,10 @@ pub(crate) fn changes(name: &str, wanted: &BTreeMap<String, Value>, found: &Foun
     for policy in there.keys().filter(|policy| !wanted.contains_key(*policy)) {
         changes.push(Change::DeletePolicy { role: name.to_owned(), policy: policy.clone() });
     }
-    let inside = match &found.profile {
-        Some(profile) => profile.roles.as_slice(),
-        None => {
-            changes.push(Change::MakeProfile { name: name.to_owned() });
-            &[]
-        }
-    };
+    if found.profile.is_none() {
+        changes.push(Change::MakeProfile { name: name.to_owned() });
+    }
+    let inside = found.profile.as_ref().map_or(&[][..], |profile| profile.roles.as_slice());
     let strangers = inside.iter().filter(|role| *role != name);
     changes.extend(strangers.map(|role| Change::RemoveRole { profile: name.to_owned(), role: role.clone() }));
     if !inside.iter().any(|role| role == name) {

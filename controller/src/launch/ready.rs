@@ -14,7 +14,7 @@ use crate::wait::{Look, WaitError, Waiter};
 /// Waits until a box runs and has an address.
 pub(crate) async fn wait_until_running(world: &World, waiter: &Waiter, id: &str) -> anyhow::Result<Instance> {
     let what = format!("box {id} is running");
-    let waited = waiter.wait(&what, async || {
+    let running = waiter.wait(&what, async || {
         let Some(found) = launch::with_id(&world.fleet.ec2, id).await? else {
             return Ok(Look::NotYet("not known to EC2 yet".to_owned()));
         };
@@ -29,7 +29,7 @@ pub(crate) async fn wait_until_running(world: &World, waiter: &Waiter, id: &str)
             }
         }
     });
-    waited.await.map_err(WaitError::into_anyhow)
+    running.await.map_err(WaitError::into_anyhow)
 }
 
 /// Waits until the operator can use a box that runs.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use aws_sdk_ec2::types::{HttpTokensState, InstanceMetadataTagsState, InstanceType};
 use fleetkey_tests::proxy::Fault;
 use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
@@ -10,7 +11,7 @@ use nix::sys::signal::Signal;
 use super::ground::{Ground, PROFILE, printed, tags};
 
 /// More than the program needs on a busy machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The calls of a create that changes something, in their order.
 const STAGES: [&str; 8] = [
@@ -43,12 +44,12 @@ async fn a_box_is_launched_with_its_tags_group_profile_and_volumes() -> Result<(
     let has = tags(found.tags());
     assert_eq!((has["Name"], has["generation"], has["fleetkey:token"].len()), ("team_web", "0", 32));
     assert_eq!(found.key_name(), Some("alice"));
-    assert_eq!(found.instance_type().map(|kind| kind.as_str()), Some("t3.small"));
+    assert_eq!(found.instance_type().map(InstanceType::as_str), Some("t3.small"));
     assert_eq!(found.placement().and_then(|place| place.availability_zone()), Some("us-west-2a"));
     let options = found.metadata_options().context("it has metadata options")?;
-    assert_eq!(options.http_tokens().map(|tokens| tokens.as_str()), Some("required"));
+    assert_eq!(options.http_tokens().map(HttpTokensState::as_str), Some("required"));
     assert_eq!(options.http_put_response_hop_limit(), Some(1));
-    assert_eq!(options.instance_metadata_tags().map(|on| on.as_str()), Some("enabled"));
+    assert_eq!(options.instance_metadata_tags().map(InstanceMetadataTagsState::as_str), Some("enabled"));
     assert!(found.iam_instance_profile().and_then(|profile| profile.arn()).is_some_and(|arn| arn.ends_with(PROFILE)));
 
     let volumes = ground.cloud().ec2().describe_volumes().send().await?;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::{Filter, Instance, SecurityGroup, Tag};
+use aws_sdk_iam::operation::get_instance_profile::GetInstanceProfileError;
+use aws_sdk_iam::operation::list_role_policies::ListRolePoliciesError;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::moto::Moto;
@@ -82,7 +84,7 @@ impl Ground {
     }
 
     /// The words of a command: `create web --quick` and more, in /team/.
-    fn words<'a>(&self, verb: &'a str, more: &[&'a str], folder: &'a str) -> Vec<&'a str> {
+    fn words<'a>(verb: &'a str, more: &[&'a str], folder: &'a str) -> Vec<&'a str> {
         let first = more.first().is_none_or(|word| word.starts_with('-')).then_some("web");
         let role = first.into_iter().chain(more.iter().copied());
         let rest = ["--role-path", folder, "--namespace", "/team/"];
@@ -96,20 +98,20 @@ impl Ground {
     /// Runs a command to its end.
     pub(super) async fn run(&self, verb: &str, more: &[&str]) -> Result<Ran> {
         let folder = self.folder()?;
-        self.operator.run_with(&self.words(verb, more, &folder), &[("FLEETKEY_ZONE", "us-west-2a")]).await
+        self.operator.run_with(&Self::words(verb, more, &folder), &[("FLEETKEY_ZONE", "us-west-2a")]).await
     }
 
     /// Runs a command without a zone, with these variables.
     pub(super) async fn run_with(&self, verb: &str, more: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
         let folder = self.folder()?;
         let variables = [&[("AWS_REGION", Cloud::REGION)], variables].concat();
-        self.operator.run_with(&self.words(verb, more, &folder), &variables).await
+        self.operator.run_with(&Self::words(verb, more, &folder), &variables).await
     }
 
     /// Starts a command.
     pub(super) fn start(&self, verb: &str, more: &[&str]) -> Result<Running> {
         let folder = self.folder()?;
-        self.operator.start(&self.words(verb, more, &folder))
+        self.operator.start(&Self::words(verb, more, &folder))
     }
 
     /// `create web --quick --output json` and more, which must do well.
@@ -139,7 +141,9 @@ impl Ground {
     pub(super) async fn policies(&self, role: &str) -> Result<Option<Vec<String>>> {
         match self.cloud().iam().list_role_policies().role_name(role).send().await {
             Ok(answer) => Ok(Some(answer.policy_names)),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_entity_exception()) => Ok(None),
+            Err(error) if error.as_service_error().is_some_and(ListRolePoliciesError::is_no_such_entity_exception) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -151,7 +155,11 @@ impl Ground {
                 let roles = answer.instance_profile.map(|profile| profile.roles).unwrap_or_default();
                 Ok(Some(roles.into_iter().map(|role| role.role_name).collect()))
             }
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_entity_exception()) => Ok(None),
+            Err(error)
+                if error.as_service_error().is_some_and(GetInstanceProfileError::is_no_such_entity_exception) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -168,7 +176,7 @@ impl Ground {
     pub(super) fn records(&self) -> Result<Vec<PathBuf>> {
         let folder = self.operator.path(".local/state/fleetkey/creates");
         let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
-        Ok(entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?)
+        entries.map(|entry| Ok(entry?.path())).collect()
     }
 }
 

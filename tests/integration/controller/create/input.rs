@@ -58,7 +58,7 @@ async fn the_instance_type_is_that_of_flag_variable_or_role_or_a_small_one_for_t
     assert_eq!(plan(&["--arch", "arm64"], &[]).await?, found("t4g.small", "arm64"));
     ground.role("plain", "")?;
     let (kind, arch) = plan(&["plain"], &[]).await?;
-    assert!(kind.ends_with(".small") && arch == "x86_64", "{kind} {arch}");
+    assert!(kind.split('.').next_back() == Some("small") && arch == "x86_64", "{kind} {arch}");
     Ok(())
 }
 
