@@ -27,6 +27,7 @@ mod selection;
 mod session;
 mod settings;
 mod ssh;
+mod state;
 mod table;
 mod wait;
 mod work;

@@ -20,6 +20,14 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// How often a terminal is shown that the program is alive.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Reads the value of `--timeout`: a time that is not over at once.
+pub(crate) fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("give a time such as 90s or 15m".to_owned()),
+    }
+}
+
 /// What a look found.
 #[derive(Debug)]
 pub(crate) enum Look<T> {

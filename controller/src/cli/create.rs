@@ -1,30 +1,29 @@
 //! `fleetkey create`: launches a box of a role.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
 use super::image::take;
-use super::role::{RolePath, named_value};
+use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
-use crate::instance::State;
 use crate::interrupt;
 use crate::launch::course::{Course, Made, Manner};
 use crate::launch::plan::{self, Machine, Row};
 use crate::launch::request::{Request, Source};
 use crate::launch::{World, keys};
+use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::role::{Arch, Role, RoleError, RoleName};
 use crate::selection::parse_id;
 use crate::session::find_bucket;
 use crate::settings::Settings;
-use crate::table::Table;
-use crate::wait::Waiter;
+use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
 ///
@@ -108,7 +107,7 @@ struct HowFlags {
     #[arg(long)]
     anew: bool,
     /// How long all waits together may take
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_time)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_timeout)]
     timeout: Duration,
     /// Say what would be done, and change nothing
     #[arg(long)]
@@ -121,18 +120,10 @@ struct HowFlags {
 /// What is printed with `--output json` once a box is made.
 #[derive(Serialize)]
 struct Shown<'a> {
-    id: &'a str,
-    name: &'a str,
-    role: &'a str,
-    state: State,
-    instance_type: &'a str,
-    zone: &'a str,
-    image: &'a str,
-    generation: Option<u32>,
-    private_address: Option<&'a str>,
-    public_address: Option<&'a str>,
+    #[serde(flatten)]
+    row: listing::Row<'a>,
     account: Option<&'a str>,
-    login: String,
+    login: &'a str,
     resumed: bool,
     image_taken: Option<&'a str>,
 }
@@ -161,13 +152,6 @@ fn parse_vpc(text: &str) -> Result<String, String> {
 
 fn parse_subnet(text: &str) -> Result<String, String> {
     parse_id("subnet-", text).ok_or_else(|| "a subnet's id is subnet- and 8 or 17 hexadecimal digits".to_owned())
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(time) if !time.is_zero() => Ok(time),
-        _ => Err("give a time such as 90s or 15m".to_owned()),
-    }
 }
 
 impl Create {
@@ -200,7 +184,7 @@ pub(super) async fn launch(
         return printer.data(&plan::table(&steps), &json).context("writing to standard output");
     }
     let made = course.run(async |off| take(&world.fleet, off, &waiter, printer).await).await?;
-    print(&made, &request, &role, manner, printer)
+    print(&made, &request, &world.fleet.namespace, &role, manner, printer)
 }
 
 /// What follows the launch, in words.
@@ -242,7 +226,7 @@ async fn open(
         network: what.vpc.clone(),
         subnet: what.subnet.clone(),
         root_gib: what.root_volume,
-        options: options(&what.option)?,
+        options: named_values(&what.option)?,
         agent: !what.no_agent,
         upgrade,
         create_image,
@@ -271,46 +255,25 @@ fn instance_type(what: &WhatFlags, settings: &Settings) -> Result<Option<String>
     }
 }
 
-fn options(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut options = BTreeMap::new();
-    for (name, value) in given {
-        if let Some(before) = options.insert(name.clone(), value.clone()) {
-            return Err(Refusal::usage(format!("--option {name} is given twice: {before:?} and {value:?}")));
-        }
-    }
-    Ok(options)
-}
-
-fn print(made: &Made, request: &Request, role: &Role, manner: Manner, printer: Printer) -> anyhow::Result<()> {
+fn print(
+    made: &Made,
+    request: &Request,
+    namespace: &Namespace,
+    role: &Role,
+    manner: Manner,
+    printer: Printer,
+) -> anyhow::Result<()> {
     let found = &made.instance;
     let login = format!("fleetkey ssh --region {} {} -I {}", request.region, request.name, found.id);
+    let row = listing::Row::new(None, found, namespace);
+    let table = listing::table(std::slice::from_ref(&row));
     let shown = Shown {
-        id: &found.id,
-        name: request.name.as_str(),
-        role: found.role(),
-        state: found.state,
-        instance_type: &found.instance_type,
-        zone: &found.zone,
-        image: &found.image,
-        generation: found.generation,
-        private_address: found.private_address.as_deref(),
-        public_address: found.public_address.as_deref(),
+        row,
         account: role.admin_account.as_ref().map(fleetkey_common::names::AccountName::as_str),
-        login: login.clone(),
+        login: &login,
         resumed: made.resumed,
         image_taken: made.image.as_deref(),
     };
-    let mut table = Table::new(&["ID", "NAME", "STATE", "TYPE", "ZONE", "PUBLIC", "PRIVATE"]);
-    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    table.row(vec![
-        shown.id.to_owned(),
-        shown.name.to_owned(),
-        shown.state.as_str().to_owned(),
-        shown.instance_type.to_owned(),
-        shown.zone.to_owned(),
-        text(shown.public_address),
-        text(shown.private_address),
-    ]);
     printer.data(&table, &shown).context("writing to standard output")?;
     if let Some(image) = shown.image_taken {
         printer.note(&format!("image {image} was taken of it; fleetkey recreate {} makes a box of it", request.name));

@@ -20,7 +20,7 @@ use crate::refusal::Refusal;
 use crate::selection;
 use crate::settings::Settings;
 use crate::table::Table;
-use crate::wait::{Look, WaitError, Waiter};
+use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// Delete an image that was taken of a box, with all its snapshots.
 ///
@@ -43,7 +43,7 @@ pub(super) struct DeleteImage {
     #[arg(short, long)]
     yes: bool,
     /// How long to wait at most
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10m",
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "10m",
         help_heading = "Waiting")]
     timeout: Duration,
 }

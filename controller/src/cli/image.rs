@@ -18,10 +18,16 @@ use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::Selector;
 use crate::settings::Settings;
-use crate::wait::{Look, WaitError, Waiter};
+use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The code by which EC2 says that there is an image of this name.
 const NAME_TAKEN: &str = "InvalidAMIName.Duplicate";
+
+/// The state of an image that EC2 is at.
+const PENDING: &str = "pending";
+
+/// The state of an image that can be used.
+const AVAILABLE: &str = "available";
 
 /// Tags whose names begin so say something of one box or image alone.
 const OWN_TAGS: [&str; 2] = ["aws:", "fleetkey:"];
@@ -38,7 +44,7 @@ pub(super) struct TakeImage {
     #[arg(short = 'Q', long, visible_alias = "quick", help_heading = "Waiting")]
     no_wait: bool,
     /// How long to wait at most
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "1h",
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "1h",
         conflicts_with = "no_wait", help_heading = "Waiting")]
     timeout: Duration,
 }
@@ -55,7 +61,7 @@ impl TakeImage {
         let (_, chosen) = on_box::find(&fleet, &self.selector.role, &self.selector.among).await?;
         let waiter = Waiter::new(printer, interrupt::listen().context("listening for Ctrl-C")?, self.timeout);
         self.see_that_it_is_off(&fleet, &chosen, &waiter).await?;
-        let id = begin(&fleet, &chosen, &waiter, printer).await?;
+        let id = begin(&fleet, &chosen, &[PENDING], &waiter, printer).await?;
         let found = if self.no_wait {
             printer.note(&format!("image {id} is begun; not waited for"));
             images::with_id(&fleet.ec2, &id).await.map_err(told)?
@@ -79,46 +85,53 @@ impl TakeImage {
                     match state {
                         State::Stopped => Ok(Look::Done(())),
                         State::Stopping => Ok(Look::NotYet(state.as_str().to_owned())),
-                        _ => Err(not_off(chosen, state).into()),
+                        _ => Err(not_off(fleet, chosen, state).into()),
                     }
                 };
                 let off = waiter.wait(&format!("box {} is stopped", chosen.id), look).await;
-                off.map_err(|error| ended(error, chosen))
+                off.map_err(|error| ended(fleet, error, chosen))
             }
-            state => Err(not_off(chosen, state).into()),
+            state => Err(not_off(fleet, chosen, state).into()),
         }
     }
 }
 
-fn not_off(chosen: &Instance, state: State) -> Refusal {
+fn not_off(fleet: &Fleet, chosen: &Instance, state: State) -> Refusal {
     let refusal =
         Refusal::new(format!("box {} is {}; an image is taken of a box that is stopped", chosen.id, state.as_str()));
     match state {
         State::ShuttingDown | State::Terminated => refusal,
-        _ => refusal.hint(format!("stop it first: {}", command("stop", chosen))),
+        _ => refusal.hint(format!("stop it first: {}", command(fleet, "stop", chosen))),
     }
 }
 
-/// Takes an image of a box that is off, waits until it can be used, and gives its id.
+/// Takes the image of a new box that is off, waits until it can be used, and gives its id. One that there is already is
+/// what an earlier try has begun.
 pub(super) async fn take(
     fleet: &Fleet,
     chosen: &Instance,
     waiter: &Waiter,
     printer: Printer,
 ) -> anyhow::Result<String> {
-    let id = begin(fleet, chosen, waiter, printer).await?;
+    let id = begin(fleet, chosen, &[PENDING, AVAILABLE], waiter, printer).await?;
     finish(fleet, chosen, &id, waiter, printer).await.map(|image| image.id)
 }
 
-/// Has EC2 take an image, unless it is at one of this box, and gives the image's id.
-async fn begin(fleet: &Fleet, chosen: &Instance, waiter: &Waiter, printer: Printer) -> anyhow::Result<String> {
+/// Has EC2 take an image, unless there is one of this box in one of these states, and gives the image's id.
+async fn begin(
+    fleet: &Fleet,
+    chosen: &Instance,
+    begun: &[&str],
+    waiter: &Waiter,
+    printer: Printer,
+) -> anyhow::Result<String> {
     let of_this_box = |image: &Image| image.source.as_deref() == Some(&chosen.id);
     let known = images::of_box(&fleet.ec2, &chosen.name).await.map_err(told)?;
-    if let Some(begun) = known.into_iter().rfind(|image| image.state == "pending" && of_this_box(image)) {
-        printer.note(&format!("going on with image {}, which was begun before", begun.id));
-        return Ok(begun.id);
+    if let Some(known) = known.into_iter().rfind(|image| begun.contains(&image.state.as_str()) && of_this_box(image)) {
+        printer.note(&format!("going on with image {}, which was begun before", known.id));
+        return Ok(known.id);
     }
-    waiter.check(&format!("an image is taken of box {}", chosen.id)).map_err(|error| ended(error, chosen))?;
+    waiter.check(&format!("an image is taken of box {}", chosen.id)).map_err(|error| ended(fleet, error, chosen))?;
     let name = image::name_of(&chosen.name, Timestamp::now());
     match images::create(&fleet.ec2, &chosen.id, &name, &tags(chosen)).await {
         Ok(id) => Ok(id),
@@ -147,15 +160,15 @@ async fn finish(
             return Ok(Look::NotYet("not to be found yet".to_owned()));
         };
         match found.state.as_str() {
-            "available" => Ok(Look::Done(found)),
-            state @ ("pending" | "transient") => Ok(Look::NotYet(state.to_owned())),
+            AVAILABLE => Ok(Look::Done(found)),
+            state @ (PENDING | "transient") => Ok(Look::NotYet(state.to_owned())),
             state => Err(Refusal::new(format!("EC2 could not take image {id} of box {}: it is {state}", chosen.id))
                 .hint(format!("remove what is left of it: fleetkey delete-image {} -i {id}", chosen.name))
                 .into()),
         }
     };
     let found = waiter.wait(&format!("image {id} is available"), look).await;
-    let found = found.map_err(|error| ended(error, chosen))?;
+    let found = found.map_err(|error| ended(fleet, error, chosen))?;
     let more = (snapshots::IMAGE_TAG.to_owned(), id.to_owned());
     let tags: Vec<_> = tags(chosen).into_iter().chain([more]).collect();
     let ids = found.volumes.iter().map(|volume| volume.snapshot.as_str());
@@ -164,10 +177,10 @@ async fn finish(
     Ok(found)
 }
 
-fn ended(error: WaitError, chosen: &Instance) -> anyhow::Error {
+fn ended(fleet: &Fleet, error: WaitError, chosen: &Instance) -> anyhow::Error {
     match error {
         WaitError::Failed(error) => error,
-        ended => Refusal::new(ended).hint(format!("go on with: {}", command("image", chosen))).into(),
+        ended => Refusal::new(ended).hint(format!("go on with: {}", command(fleet, "image", chosen))).into(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::{self, Among, Selector};
 use crate::ssh::host_keys;
-use crate::wait::{Look, WaitError, Waiter};
+use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The code by which EC2 says that it does not take a request in the state that the instance is in.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
@@ -38,7 +38,7 @@ pub(super) struct WaitFlags {
     #[arg(short = 'Q', long, visible_alias = "quick")]
     no_wait: bool,
     /// How long to wait at most
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "10m",
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "10m",
         conflicts_with = "no_wait")]
     timeout: Duration,
 }
@@ -198,7 +198,9 @@ impl Way<'_> {
     fn ended(&self, error: WaitError) -> anyhow::Error {
         match error {
             WaitError::Failed(error) => error,
-            ended => Refusal::new(ended).hint(format!("go on with: {}", command(self.wish.verb(), &self.now))).into(),
+            ended => Refusal::new(ended)
+                .hint(format!("go on with: {}", command(self.fleet, self.wish.verb(), &self.now)))
+                .into(),
         }
     }
 
@@ -213,7 +215,7 @@ impl Way<'_> {
             State::ShuttingDown | State::Terminated => {
                 refusal.hint("a terminated box does not come back; fleetkey list shows those that there are")
             }
-            _ => refusal.hint(format!("start it with: {}", command("start", now))),
+            _ => refusal.hint(format!("start it with: {}", command(self.fleet, "start", now))),
         }
         .into()
     }
@@ -246,9 +248,9 @@ impl Way<'_> {
     }
 }
 
-/// The command about this very box: ordinals change with the boxes.
-pub(super) fn command(verb: &str, chosen: &Instance) -> String {
-    format!("fleetkey {verb} {} -I {}", chosen.name, chosen.id)
+/// The command about this very box, wherever it is typed: ordinals change with the boxes, and regions by environment.
+pub(super) fn command(fleet: &Fleet, verb: &str, chosen: &Instance) -> String {
+    format!("fleetkey {verb} --region {} {} -I {}", fleet.region, chosen.name, chosen.id)
 }
 
 /// A failed call as the error of a verb, with the permission that the caller lacks, if that is why.

@@ -19,7 +19,7 @@ use crate::selection::{self, Among};
 use crate::settings::Settings;
 use crate::ssh::host_keys::{self, Given};
 use crate::ssh::{AddressKind, Ssh, ready};
-use crate::wait::{Look, WaitError, Waiter};
+use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The flags that say how to get to the box.
 #[derive(Debug, Clone, Args)]
@@ -40,7 +40,7 @@ pub(super) struct ReachFlags {
     #[arg(long, value_name = "FINGERPRINT|FILE")]
     host_key: Option<Given>,
     /// How long a box that boots is waited for
-    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = parse_timeout)]
     timeout: Duration,
 }
 

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::journal::Journal;
 use super::look::Prepared;
 use super::plan::Change;
-use super::{GROUP_TAG, World, profile};
+use super::{GROUP_TAG, World, is_of, profile};
 use crate::aws::launch::{self, Launch, TOKEN_TAG};
 use crate::aws::{CallError, instance_profiles, security_groups};
 use crate::instance::{Instance, NAME_TAG, State};
@@ -25,6 +25,12 @@ const NO_ROOM: [&str; 4] =
 
 /// The codes by which EC2 says that the account may not have more.
 const LIMITS: [&str; 2] = ["VcpuLimitExceeded", "InstanceLimitExceeded"];
+
+/// The codes after which a launch may have been made all the same.
+const UNCERTAIN: [&str; 4] = ["InternalError", "InternalFailure", "ServiceUnavailable", "Unavailable"];
+
+/// The codes that say nothing of a launch that was asked for before: too many calls, and a token that was used otherwise.
+const OPEN: [&str; 2] = ["RequestLimitExceeded", "IdempotentParameterMismatch"];
 
 /// The pause before a launch is asked for again whose answer was not heard; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -56,52 +62,68 @@ pub(super) async fn make(
         journal.save()?;
         let what = format!("{} {}", change.action(), change.what());
         let done = settle(waiter, &what, not_there_yet, async || perform(world, of, change, group.as_deref()).await);
-        if let Some(id) = done.await? {
-            group = Some(id);
+        match done.await? {
+            Done::Changed => {}
+            Done::Group(id) => group = Some(id),
+            Done::There(id) => {
+                group = id.or(group);
+                journal.record.made.leave(change);
+                journal.save()?;
+            }
         }
         world.printer.detail(&format!("done: {what}"));
     }
     group.ok_or_else(|| anyhow::anyhow!("the plan makes no security group, and there is none"))
 }
 
-/// Makes one change. Gives the id of a security group that was made.
-async fn perform(
-    world: &World,
-    of: &AbsoluteName,
-    change: &Change,
-    group: Option<&str>,
-) -> Result<Option<String>, CallError> {
+/// What came of a change.
+enum Done {
+    /// It was made.
+    Changed,
+    /// The security group of this id was made.
+    Group(String),
+    /// Another create was faster: what was to be made is there, and not this one's to undo. The id of a security group.
+    There(Option<String>),
+}
+
+impl Done {
+    /// Made, or there already.
+    fn made(new: bool) -> Self {
+        if new { Done::Changed } else { Done::There(None) }
+    }
+}
+
+/// Makes one change.
+async fn perform(world: &World, of: &AbsoluteName, change: &Change, group: Option<&str>) -> Result<Done, CallError> {
     let (ec2, iam) = (&world.fleet.ec2, &world.iam);
     let group = group.unwrap_or_default();
     match change {
         Change::MakeGroup { name, network } => {
             let made = security_groups::create(ec2, network, name, &description(of), &[(GROUP_TAG, of.as_str())]).await;
             return match made {
-                // Another create was faster.
                 Err(error) if error.code.as_deref() == Some("InvalidGroup.Duplicate") => {
                     let found = security_groups::find(ec2, network, name).await?;
-                    found.map(|found| Some(found.id)).ok_or(error)
+                    let found = found.filter(|found| is_of(found, of));
+                    found.map(|found| Done::There(Some(found.id))).ok_or(error)
                 }
-                made => made.map(Some),
+                made => made.map(Done::Group),
             };
         }
         Change::Allow { rule } => security_groups::authorize(ec2, group, rule).await?,
         Change::Revoke { rule } => security_groups::revoke(ec2, group, rule).await?,
         Change::MakeIamRole { name } => {
             let trust = profile::trust(world.caller.partition());
-            instance_profiles::create_role(iam, name, &description(of), &trust).await?;
+            return Ok(Done::made(instance_profiles::create_role(iam, name, &description(of), &trust).await?));
         }
         Change::PutPolicy { role, policy, document } => {
             instance_profiles::put_policy(iam, role, policy, document).await?;
         }
         Change::DeletePolicy { role, policy } => instance_profiles::delete_policy(iam, role, policy).await?,
-        Change::MakeProfile { name } => {
-            instance_profiles::create_profile(iam, name).await?;
-        }
+        Change::MakeProfile { name } => return Ok(Done::made(instance_profiles::create_profile(iam, name).await?)),
         Change::RemoveRole { profile, role } => instance_profiles::remove_role(iam, profile, role).await?,
         Change::AddRole { profile } => instance_profiles::add_role(iam, profile, profile).await?,
     }
-    Ok(None)
+    Ok(Done::Changed)
 }
 
 /// What a group and an IAM role say of themselves: both take letters, digits and these signs.
@@ -148,23 +170,44 @@ pub(super) async fn launch(
                 world.printer.note(&format!("{}: {error}", place.zone));
                 full.push(error);
             }
-            sent => return sent.map_err(explain),
+            Err(error) => {
+                if is_refused(&error) {
+                    forget_launch(world, journal);
+                }
+                return Err(explain(error));
+            }
+            sent => return sent,
         }
     }
+    forget_launch(world, journal);
     let refusal =
         Refusal::new(format!("EC2 has no room for {} in {}", machine.instance_type, machine.zones.join(", ")))
             .hint("--zone or --subnet names another place, --instance-type another type; or try again later");
     Err(full.pop().map_or_else(|| anyhow::anyhow!("there is no place to launch in"), |error| error.context(refusal)))
 }
 
+/// Notes that EC2 refused a launch: there is no box of it, and nobody asks for the same again.
+fn forget_launch(world: &World, journal: &mut Journal) {
+    journal.record.launch = None;
+    if let Err(error) = journal.save() {
+        world.printer.warn(&error.to_string());
+    }
+}
+
 /// Goes on with what a record tells of: finds the instance, or asks again for the launch whose answer was never heard.
-/// `None` where nothing was launched, or what was is gone.
-pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal) -> anyhow::Result<Option<Instance>> {
+/// `None` where nothing was launched, or what was is gone; `ending` is for a box that was to be gone at the end.
+pub(super) async fn find_again(
+    world: &World,
+    waiter: &Waiter,
+    journal: &Journal,
+    ending: bool,
+) -> anyhow::Result<Option<Instance>> {
     let ec2 = &world.fleet.ec2;
     let look = async {
-        if let Some(id) = &journal.record.instance {
-            let found = launch::with_id(ec2, id).await?;
-            return Ok(found.filter(|found| State::LIVE.contains(&found.state)));
+        if let Some(id) = &journal.record.instance
+            && let Some(found) = launch::with_id(ec2, id).await?
+        {
+            return Ok(Some(found));
         }
         match &journal.record.launch {
             Some((launch, _)) => launch::with_token(ec2, &launch.token).await,
@@ -172,16 +215,19 @@ pub(super) async fn find_again(world: &World, waiter: &Waiter, journal: &Journal
         }
     };
     let found = waiter.act("find the box that was begun", look).await.map_err(WaitError::into_anyhow)?;
+    let there = |found: &Instance| ending || State::LIVE.contains(&found.state);
     if let Some(found) = found? {
-        return Ok(Some(found));
+        return Ok(Some(found).filter(there));
     }
-    let (None, Some((launch, sent))) = (&journal.record.instance, &journal.record.launch) else { return Ok(None) };
+    // An instance that EC2 does not show may be too new: asked again with the same token, EC2 answers with it.
+    let Some((launch, sent)) = &journal.record.launch else { return Ok(None) };
     if Timestamp::now().duration_since(*sent) > UNDER_WAY {
         return Ok(None);
     }
     match send(world, waiter, launch).await {
-        Err(error) if has_code(&error, &NO_ROOM) => Ok(None),
-        sent => sent.map(Some).map_err(explain),
+        // Had it been launched, EC2 would have answered with the instance.
+        Err(error) if is_refused(&error) && !has_code(&error, &OPEN) => Ok(None),
+        sent => sent.map(|sent| Some(sent).filter(there)).map_err(explain),
     }
 }
 
@@ -212,12 +258,17 @@ async fn send(world: &World, waiter: &Waiter, launch: &Launch) -> anyhow::Result
 
 /// Whether it is not known what became of a call, or EC2 says that it is asked too often.
 fn is_unanswered(error: &anyhow::Error) -> bool {
-    let codes = ["InternalError", "InternalFailure", "RequestLimitExceeded", "ServiceUnavailable", "Unavailable"];
     let call = error.downcast_ref::<CallError>();
     call.is_some_and(|call| match call.code.as_deref() {
         None => call.missing_permission().is_none(),
-        Some(code) => codes.contains(&code),
+        Some(code) => code == "RequestLimitExceeded" || UNCERTAIN.contains(&code),
     })
+}
+
+/// Whether EC2 has answered that it does not launch. Whoever hears nothing, or stops listening, does not know.
+fn is_refused(error: &anyhow::Error) -> bool {
+    let code = error.downcast_ref::<CallError>().and_then(|call| call.code.as_deref());
+    code.is_some_and(|code| !UNCERTAIN.contains(&code))
 }
 
 /// Names the role's further volumes, which EC2 tags all alike at the launch.
@@ -301,6 +352,18 @@ fn explain(error: anyhow::Error) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_launch_is_refused_only_when_ec2_says_so() {
+        let refused = |code: Option<&str>| {
+            let mut error = CallError::answer("ec2 RunInstances", "no");
+            error.code = code.map(str::to_owned);
+            is_refused(&error.into())
+        };
+        assert!(refused(Some("InvalidParameterValue")) && refused(Some("VcpuLimitExceeded")));
+        assert!(!refused(None) && !refused(Some("InternalError")) && !refused(Some("Unavailable")));
+        assert!(!is_refused(&WaitError::Interrupted("launch the box".into()).into()));
+    }
 
     #[test]
     fn only_what_says_that_something_new_is_not_known_yet_is_tried_again() {

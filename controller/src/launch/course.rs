@@ -100,7 +100,10 @@ impl Course<'_> {
     /// The box that was begun. Where it cannot be looked for, nothing is undone: it may be as good as done.
     async fn find_again(&self, journal: Option<&Journal>) -> anyhow::Result<Option<Instance>> {
         let Some(journal) = journal else { return Ok(None) };
-        let found = carry::find_again(self.world, self.waiter, journal).await;
+        let record = &journal.record;
+        let was_ready = record.usable || self.manner.quick;
+        let ending = self.manner.terminate && was_ready && (record.image.is_some() || !self.request.create_image);
+        let found = carry::find_again(self.world, self.waiter, journal, ending).await;
         found.map_err(|error| with_permissions(error, "the box that was begun is not found again; it is left as it is"))
     }
 
@@ -122,7 +125,9 @@ impl Course<'_> {
             _ => self.launch(folder, journal).await?,
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
-        carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+        if State::LIVE.contains(&instance.state) {
+            carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+        }
         self.finish(Made { instance, resumed, image: None }, journal, take_image).await
     }
 
@@ -154,8 +159,10 @@ impl Course<'_> {
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
     ) -> anyhow::Result<Made> {
         let imaging = self.request.create_image && [State::Stopping, State::Stopped].contains(&made.instance.state);
-        if !self.manner.quick && !imaging {
+        if !self.manner.quick && !imaging && State::LIVE.contains(&made.instance.state) {
             made.instance = self.usable(&made.instance.id).await?;
+            journal.record.usable = true;
+            journal.save()?;
         }
         if self.request.create_image {
             if journal.record.image.is_none() {
@@ -205,6 +212,9 @@ impl Course<'_> {
     async fn fail(&self, error: anyhow::Error, journal: Journal, folder: &Path) -> anyhow::Error {
         let name = &self.request.name;
         let there = journal.record.instance.clone();
+        if matches!(error.downcast_ref(), Some(WaitError::TimedOut { .. })) {
+            self.world.printer.hint("--timeout gives it longer");
+        }
         if self.waiter.check("").is_err() {
             let left = match &there {
                 Some(id) => format!("interrupted; box {id} of {name} is left as it is"),
@@ -212,25 +222,33 @@ impl Course<'_> {
             };
             let refusal = Refusal::new(left).hint("the same command goes on where this one stopped");
             return error.context(match there {
-                Some(id) => refusal.hint(format!("to give up: fleetkey terminate {name} -I {id}")),
+                Some(id) => refusal.hint(self.give_up(&id)),
                 None => refusal,
             });
         }
-        if self.manner.keep {
+        if self.manner.keep || journal.record.usable {
             if let Some(id) = &there {
-                self.world.printer.note(&format!("box {id} of {name} is kept as it is, as asked for"));
+                let why = if self.manner.keep { "as asked for" } else { "since it could be used before" };
+                self.world.printer.note(&format!("box {id} of {name} is kept as it is, {why}"));
+                self.world.printer.hint(&self.give_up(id));
             }
             self.world.printer.hint("the same command goes on with it; --anew makes another box");
-            return with_permissions(error, &format!("no box of {name} is ready"));
+            return with_permissions(error, &format!("the create of {name} is not finished"));
         }
         let undone = undo::undo(self.world, &journal.record, folder, name, self.role).await;
         self.tell(&undone);
         if undone.instance_left {
             self.world.printer.hint("the same command goes on with it; fleetkey terminate ends it");
-        } else if let Err(error) = journal.forget() {
+            return with_permissions(error, &format!("the create of {name} is not finished"));
+        }
+        if let Err(error) = journal.forget() {
             self.world.printer.warn(&error.to_string());
         }
         with_permissions(error, &format!("no box of {name} was made"))
+    }
+
+    fn give_up(&self, id: &str) -> String {
+        format!("to give up: fleetkey terminate --region {} {} -I {id}", self.request.region, self.request.name)
     }
 
     fn tell(&self, undone: &Undone) {

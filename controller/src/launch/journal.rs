@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::plan::Change;
 use crate::aws::launch::Launch;
+use crate::state;
 
 /// The folder below that of the user's state.
 const FOLDER: &str = "fleetkey/creates";
@@ -59,6 +61,9 @@ pub(crate) struct Record {
     pub(crate) launch: Option<(Launch, Timestamp)>,
     /// The instance.
     pub(crate) instance: Option<String>,
+    /// Whether it could be used once: an error after that undoes nothing.
+    #[serde(default)]
+    pub(crate) usable: bool,
     /// The image that was taken of it.
     pub(crate) image: Option<String>,
 }
@@ -85,12 +90,8 @@ pub(crate) struct Journal {
 }
 
 /// The folder of the caller's records.
-/// <https://specifications.freedesktop.org/basedir-spec/latest/>
 pub(crate) fn folder() -> Result<PathBuf, JournalError> {
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || std::env::home_dir().filter(|path| path.is_absolute());
-    let state = state.or_else(|| home().map(|home| home.join(".local/state")));
-    Ok(state.ok_or(JournalError::NoHome)?.join(FOLDER))
+    Ok(state::folder().ok_or(JournalError::NoHome)?.join(FOLDER))
 }
 
 /// Whether another create of the same box, from this machine, is not done.
@@ -105,7 +106,20 @@ impl Record {
     /// One that has come to nothing yet.
     pub(crate) fn new(digest: String, token: String, name: String, started: Timestamp) -> Self {
         let made = Made::default();
-        Self { version: VERSION, digest, token, name, started, made, launch: None, instance: None, image: None }
+        let (launch, instance, usable, image) = (None, None, false, None);
+        Self { version: VERSION, digest, token, name, started, made, launch, instance, usable, image }
+    }
+}
+
+impl Made {
+    /// What this change was to make was there already: it is not taken back.
+    pub(crate) fn leave(&mut self, change: &Change) {
+        match change {
+            Change::MakeGroup { .. } => self.group = None,
+            Change::MakeIamRole { .. } => self.iam_role = None,
+            Change::MakeProfile { .. } => self.profile = None,
+            _ => {}
+        }
     }
 }
 
@@ -247,6 +261,23 @@ mod tests {
             assert!(Journal::find(folder, "same").unwrap().is_none(), "{text:?}");
             assert!(folder.join("a.json").exists());
         }
+    }
+
+    #[test]
+    fn what_another_create_made_is_not_noted_as_this_ones() {
+        let mut made = Made {
+            group: Some(("vpc-1".into(), "web".into())),
+            iam_role: Some("web".into()),
+            profile: Some("web".into()),
+        };
+        let all = made.clone();
+        made.leave(&Change::AddRole { profile: "web".into() });
+        assert_eq!(made, all);
+        made.leave(&Change::MakeIamRole { name: "web".into() });
+        assert_eq!(made, Made { iam_role: None, ..all });
+        made.leave(&Change::MakeGroup { name: "web".into(), network: "vpc-1".into() });
+        made.leave(&Change::MakeProfile { name: "web".into() });
+        assert_eq!(made, Made::default());
     }
 
     #[test]

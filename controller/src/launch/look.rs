@@ -9,7 +9,7 @@ use fleetkey_common::key_spec::KeySpec;
 
 use super::plan::{Change, Machine, Plan};
 use super::request::{Request, Source};
-use super::{GROUP_TAG, World, boot, keys, machine, place, profile};
+use super::{GROUP_TAG, World, boot, is_of, keys, machine, place, profile};
 use crate::aws::launch::Disk;
 use crate::aws::places::{self, Kind, Subnet, Subnets};
 use crate::aws::{images, instance_profiles, key_pairs, people, security_groups};
@@ -255,9 +255,9 @@ async fn group_changes(
     let found = security_groups::find(&world.fleet.ec2, network, &name).await?;
     let mut changes = Vec::new();
     let there = match &found {
-        Some(group) if group.tags.get(GROUP_TAG).map(String::as_str) != Some(request.name.as_str()) => {
+        Some(group) if !is_of(group, &request.name) => {
             let (id, of) = (&group.id, &request.name);
-            let tag = format!("Key={GROUP_TAG},Value={of}");
+            let tag = format!("Key={GROUP_TAG},Value={of} --region {}", request.region);
             return Err(Refusal::new(format!("there is a security group {name} ({id}) that Fleetkey did not make"))
                 .hint(format!("aws ec2 create-tags --resources {id} --tags {tag} lets Fleetkey have it"))
                 .hint("or delete or rename it, or give another --namespace")

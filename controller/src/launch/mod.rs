@@ -31,14 +31,21 @@ mod testing;
 mod undo;
 
 use aws_sdk_iam::Client as IamClient;
+use fleetkey_common::aws_names::AbsoluteName;
 
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::Caller;
+use crate::aws::security_groups::Group;
 use crate::fleet::Fleet;
 use crate::printer::Printer;
 
 /// Tag of a security group: the full name of the boxes that it is for. Only a group that has it is changed.
 const GROUP_TAG: &str = "fleetkey:box";
+
+/// Whether a security group is Fleetkey's, for the boxes of this name.
+fn is_of(group: &Group, of: &AbsoluteName) -> bool {
+    group.tags.get(GROUP_TAG).map(String::as_str) == Some(of.as_str())
+}
 
 /// The world of a launch.
 #[derive(Debug)]

@@ -6,17 +6,20 @@ use std::time::Duration;
 use fleetkey_common::aws_names::AbsoluteName;
 use tokio_util::sync::CancellationToken;
 
-use super::World;
 use super::journal::{self, Record};
+use super::{World, is_of};
 use crate::aws::instances::{self, Which};
 use crate::aws::{CallError, instance_profiles, launch, security_groups};
-use crate::instance::State;
+use crate::instance::{Instance, State};
 use crate::role::Role;
 use crate::ssh::known_hosts::KnownHosts;
-use crate::wait::{Look, Waiter};
+use crate::wait::{Look, WaitError, Waiter};
 
 /// How long undoing waits for what it terminated: a security group cannot be deleted before.
 const PATIENCE: Duration = Duration::from_mins(5);
+
+/// How long EC2 may take to show an instance that it has launched, before it is asked to terminate it.
+const SPREAD: Duration = Duration::from_secs(10);
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -71,7 +74,7 @@ pub(crate) async fn undo(world: &World, record: &Record, folder: &Path, of: &Abs
     }
     if let Some((network, name)) = &made.group {
         let what = format!("security group {name} in {network}");
-        let deleted = delete_group(world, &waiter, network, name, instance.as_deref()).await;
+        let deleted = delete_group(world, &waiter, of, network, instance.as_deref()).await;
         undone.note_found(what, deleted.map_err(|error| format!("{error:#}")));
     }
     delete_profile(world, record, &mut undone).await;
@@ -83,16 +86,23 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
     let ec2 = &world.fleet.ec2;
     let id = match (&record.instance, &record.launch) {
         (Some(id), _) => id.clone(),
-        (None, Some((launch, _))) => match launch::with_token(ec2, &launch.token).await {
-            Ok(found) => found?.id,
-            Err(error) => {
+        // EC2 did not refuse it: what it does not show yet, it may still bring.
+        (None, Some((launch, _))) => match shown(world, async || launch::with_token(ec2, &launch.token).await).await {
+            Ok(Some(found)) => found.id,
+            unknown => {
                 undone.instance_left = true;
-                undone.note(format!("box of {}, if it was launched", record.name), Err(error));
+                let why = "EC2 has given no answer to it, and shows no box yet".to_owned();
+                let why = unknown.err().map_or(why, |error| format!("{error:#}"));
+                undone.left.push((format!("the launch of box {}", record.name), why));
                 return None;
             }
         },
         (None, None) => return None,
     };
+    // A box that EC2 does not show yet would not be known to it when it is to be terminated either.
+    if let Err(error) = shown(world, async || launch::with_id(ec2, &id).await).await {
+        world.printer.detail(&format!("{error:#}"));
+    }
     let kept: Vec<_> = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str()).collect();
     if !kept.is_empty()
         && let Err(error) = launch::drop_volumes(ec2, &id, &kept).await
@@ -106,6 +116,25 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
         world.printer.detail(&format!("host keys of box {id}: {error}"));
     }
     Some(id)
+}
+
+/// An instance that was launched a moment ago, as soon as EC2 shows it; `None` if it shows none for too long.
+async fn shown(
+    world: &World,
+    look: impl AsyncFn() -> Result<Option<Instance>, CallError>,
+) -> anyhow::Result<Option<Instance>> {
+    if let Some(found) = look().await? {
+        return Ok(Some(found));
+    }
+    let waiter = Waiter::new(world.printer, CancellationToken::new(), SPREAD);
+    let found = waiter.wait("EC2 shows the box that was launched", async || {
+        Ok(look().await?.map_or_else(|| Look::NotYet("it shows none".to_owned()), Look::Done))
+    });
+    match found.await {
+        Ok(found) => Ok(Some(found)),
+        Err(WaitError::TimedOut { .. }) => Ok(None),
+        Err(error) => Err(error.into_anyhow()),
+    }
 }
 
 /// Whether another box of the role is there, or another create of one under way.
@@ -127,12 +156,14 @@ async fn in_use(
 async fn delete_group(
     world: &World,
     waiter: &Waiter,
+    of: &AbsoluteName,
     network: &str,
-    name: &str,
     instance: Option<&str>,
 ) -> anyhow::Result<bool> {
     let ec2 = &world.fleet.ec2;
-    let Some(group) = security_groups::find(ec2, network, name).await? else { return Ok(false) };
+    let found = security_groups::find(ec2, network, &of.to_aws_name()).await?;
+    // Another of that name is not what was made.
+    let Some(group) = found.filter(|group| is_of(group, of)) else { return Ok(false) };
     if let Some(id) = instance {
         let what = format!("box {id} is terminated");
         let gone = waiter.wait(&what, async || {

@@ -16,8 +16,9 @@ pub(super) const FOLDER: &str = "agent/";
 /// The version of the form that is written here.
 const FORM: u32 = 1;
 
-/// How many packages the index remembers; objects of older ones stay in the bucket.
-const REMEMBERED: usize = 100;
+/// How many packages the index remembers, so that it stays well below what is read of an object. Objects of older ones
+/// stay in the bucket.
+const REMEMBERED: usize = 50;
 
 /// A package in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

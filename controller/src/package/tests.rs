@@ -165,11 +165,13 @@ fn the_newest_is_what_was_published_last_of_its_kind_and_an_earlier_one_can_come
 fn the_index_forgets_the_oldest_but_never_the_newest_of_a_kind() {
     let mut index = Index::default();
     index.add(&[&package("1", "arm64")], WHO, Timestamp::UNIX_EPOCH);
-    for version in 0..120 {
-        index.add(&[&package(&version.to_string(), "amd64")], WHO, Timestamp::UNIX_EPOCH);
+    let version = |number: u32| format!("{number:0>MAX_VERSION$}");
+    let who = format!("arn:aws-us-gov:sts::123456789012:assumed-role/{}/{}", "r".repeat(64), "s".repeat(64));
+    for number in 0..120 {
+        index.add(&[&package(&version(number), "amd64")], &who, Timestamp::UNIX_EPOCH);
     }
-    assert_eq!(index.packages().count(), 100);
-    assert_eq!(index.newest(PackageFormat::Deb, Arch::X86_64).unwrap().version, "119");
+    assert_eq!(index.packages().count(), 50);
+    assert_eq!(index.newest(PackageFormat::Deb, Arch::X86_64).unwrap().version, version(119));
     assert_eq!(index.newest(PackageFormat::Deb, Arch::Arm64).unwrap().version, "1");
     // What is read of an object.
     assert!(serde_json::to_vec_pretty(&index).unwrap().len() < 64 * 1024);

@@ -14,6 +14,7 @@ use thiserror::Error;
 use super::host_keys::HostKeys;
 use crate::instance::Instance;
 use crate::selection::parse_instance_id;
+use crate::state;
 
 /// The folder below that of the program's state.
 const FOLDER: &str = "fleetkey/known_hosts.d";
@@ -89,12 +90,9 @@ pub(crate) struct KnownHosts {
 }
 
 impl KnownHosts {
-    /// Those of the caller: below `$XDG_STATE_HOME`, else `~/.local/state`.
-    /// <https://specifications.freedesktop.org/basedir-spec/latest/>
+    /// Those of the caller.
     pub(crate) fn open(region: &str) -> Result<Self, KnownHostsError> {
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || std::env::home_dir().filter(|path| path.is_absolute());
-        let state = state.or_else(|| home().map(|home| home.join(".local/state"))).ok_or(KnownHostsError::NoHome)?;
+        let state = state::folder().ok_or(KnownHostsError::NoHome)?;
         Ok(Self::below(&state, region))
     }
 

@@ -112,7 +112,7 @@ async fn an_image_is_taken_of_a_box_that_is_off_and_of_no_other() -> Result<()> 
     let id = launch_box(&operator.cloud, "web").await?;
     let ran = operator.verb("/", &["image", "web"]).await?.ended(1);
     let said = format!(
-        "error: box {id} is running; an image is taken of a box that is stopped\nhint: stop it first: fleetkey stop /web -I {id}\n"
+        "error: box {id} is running; an image is taken of a box that is stopped\nhint: stop it first: fleetkey stop --region us-west-2 /web -I {id}\n"
     );
     assert_eq!(ran.stderr, said);
     assert!(snapshots(&operator.cloud).await?.is_empty());
@@ -172,7 +172,7 @@ async fn an_image_that_was_begun_before_an_interruption_is_gone_on_with_and_not_
     operator.go_through(play.endpoint());
     let ran = operator.verb("/", &["image", "web", "--timeout", "300ms"]).await?.ended(1);
     let said = format!(
-        "image ami-0123456789abcdef0 is available; at last: pending\nhint: go on with: fleetkey image /web -I {BOX}\n"
+        "image ami-0123456789abcdef0 is available; at last: pending\nhint: go on with: fleetkey image --region us-west-2 /web -I {BOX}\n"
     );
     assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
     let ran = operator.verb("/", &["image", "web", "--no-wait"]).await?.ended(0);

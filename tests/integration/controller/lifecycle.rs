@@ -107,7 +107,7 @@ async fn what_cannot_come_about_is_refused_and_a_start_that_fails_is_told_with_e
         (
             &["reboot", "web"][..],
             &["stopped"][..],
-            "cannot reboot box i-0123456789abcdef0: it is stopped\nhint: start it with: fleetkey start /web -I i-0123456789abcdef0",
+            "cannot reboot box i-0123456789abcdef0: it is stopped\nhint: start it with: fleetkey start --region us-west-2 /web -I i-0123456789abcdef0",
         ),
         (
             &["start", "web", "-I", BOX],
@@ -162,7 +162,7 @@ async fn a_wait_ends_in_time_or_when_interrupted_and_says_how_to_go_on() -> Resu
     let mut operator = Operator::new("alice").await?;
     let play = Play::of_states(&["running", "stopping"])?;
     operator.go_through(play.endpoint());
-    let go_on = format!("hint: go on with: fleetkey stop /web -I {BOX}\n");
+    let go_on = format!("hint: go on with: fleetkey stop --region us-west-2 /web -I {BOX}\n");
     let ran = operator.verb("/", &["stop", "web", "--timeout", "300ms"]).await?.ended(1);
     let said = format!("error: waited 300ms in vain: box {BOX} is stopped; at last: stopping\n{go_on}");
     assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);

@@ -1,5 +1,6 @@
 //! `fleetkey role`: what roles there are, what is in them, and what a box of one would be told. Asks AWS nothing.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -80,4 +81,15 @@ pub(crate) fn named_value(text: &str) -> Result<(String, String), String> {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".to_owned()),
     }
+}
+
+/// The options of a command line by name, each given once.
+pub(crate) fn named_values(given: &[(String, String)]) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut options = BTreeMap::new();
+    for (name, value) in given {
+        if let Some(before) = options.insert(name.clone(), value.clone()) {
+            return Err(Refusal::usage(format!("-O {name} is given twice: {before:?} and {value:?}")));
+        }
+    }
+    Ok(options)
 }

@@ -7,7 +7,7 @@ use fleetkey_common::aws_names::Namespace;
 use fleetkey_common::key_spec::KeySpec;
 use serde::Serialize;
 
-use super::{RolePath, named_value};
+use super::{RolePath, named_value, named_values};
 use crate::printer::{self, Output, Printer};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, RenderInput, Role, RoleName};
@@ -57,12 +57,7 @@ struct Rendered<'a> {
 impl Render {
     pub(super) fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let role = self.path.load(&self.role)?;
-        let mut given = BTreeMap::new();
-        for (name, value) in &self.options {
-            if given.insert(name.clone(), value.clone()).is_some() {
-                return Err(Refusal::usage(format!("-O {name} is given twice")).into());
-            }
-        }
+        let given = named_values(&self.options)?;
         let options = role.resolve_options(&given).map_err(Refusal::from)?;
         let namespace = namespace(settings, printer)?;
         let region = region(settings, printer);

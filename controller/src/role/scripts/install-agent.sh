@@ -16,7 +16,8 @@ fleetkey_fetch() {
         curl --fail --silent --show-error --location --connect-timeout 10 --max-time 300 \
             --output "$fleetkey_file" "$fleetkey_url"
     elif command -v wget >/dev/null; then
-        wget --no-verbose --tries=1 --timeout=30 --output-document="$fleetkey_file" "$fleetkey_url"
+        # Quiet, since it says the URL, signature and all, and this is written down and shown on the console.
+        wget --quiet --tries=1 --timeout=30 --output-document="$fleetkey_file" "$fleetkey_url"
     else
         python3 -c 'import shutil, sys, urllib.request
 with urllib.request.urlopen(sys.argv[1], timeout=30) as answer, open(sys.argv[2], "wb") as file:

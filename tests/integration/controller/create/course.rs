@@ -199,7 +199,14 @@ async fn a_launch_whose_answer_is_lost_is_found_again_and_not_asked_for_twice() 
         let asked = calls.iter().filter(|call| call.action == "RunInstances").count();
         assert!(asked > 1, "{fault:?}: {said}");
         assert_eq!(ground.instances().await?.len(), 1, "{fault:?}: {said}");
+        // It may have been launched all the same.
+        assert!(!ground.records()?.is_empty(), "{fault:?}: {said}");
+        assert!(!said.contains("undone: box"), "{fault:?}: {said}");
     }
+    ground.proxy.heal();
+    ground.run("create", &["--quick"]).await?.ended(0);
+    assert_eq!(ground.instances().await?.len(), 2);
+    assert!(ground.records()?.is_empty());
     Ok(())
 }
 
@@ -245,6 +252,24 @@ async fn with_terminate_the_box_is_gone_when_all_is_done() -> Result<()> {
     let made = ground.create(&["--terminate"]).await?;
     assert_eq!(made["state"].as_str(), Some("terminated"));
     assert!(ground.instances().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_create_that_was_interrupted_while_it_terminated_its_box_makes_no_other() -> Result<()> {
+    let ground = Ground::new().await?;
+    ground.proxy.spoil("ec2:TerminateInstances", Fault::Hang);
+    let running = ground.start("create", &["--quick", "--terminate"])?;
+    wait_until("the box is being terminated", LONG, || Ok(!ground.proxy.held().is_empty()))?;
+    running.signal(Signal::SIGTERM)?;
+    running.end().await?.ended(1);
+    ground.proxy.heal();
+    let found = ground.instances().await?;
+    let id = found[0].instance_id().context("an id")?;
+    ground.cloud().ec2().terminate_instances().instance_ids(id).send().await?;
+    let made = ground.create(&["--terminate"]).await?;
+    assert_eq!((made["id"].as_str(), made["state"].as_str()), (Some(id), Some("terminated")));
+    assert!(ground.instances().await?.is_empty() && ground.records()?.is_empty());
     Ok(())
 }
 

@@ -95,7 +95,7 @@ async fn fault_10_create_takes_any_image_by_an_id_of_either_length() -> Result<(
     let arm = take_image(ground.cloud(), "mine", "arm64").await?;
     let made = ground.create(&["--image", &arm.to_uppercase().replace("AMI-", "ami-")]).await?;
     // The role's type does not run it, so that a small one that does is picked.
-    assert_eq!((&made["image"], made["instance_type"].as_str()), (&arm.as_str().into(), Some("t4g.small")));
+    assert_eq!((&made["image"], made["type"].as_str()), (&arm.as_str().into(), Some("t4g.small")));
     for (image, code, error) in [
         ("ami-12345678", 1, "there is no image ami-12345678 in us-west-2, or none that you may use"),
         ("ami-0123456789abcdef0", 1, "there is no image ami-0123456789abcdef0 in us-west-2, or none that you may use"),

@@ -188,7 +188,7 @@ async fn bad_input_is_refused_before_anything_is_made() -> Result<()> {
         (&["--root-volume", "14"], 2, "--root-volume 14 is less than the 15 GiB of image ami-"),
         (&["-O", "color"], 2, "write NAME=VALUE"),
         (&["-O", "color=red"], 2, "color"),
-        (&["-O", "a=1", "-O", "a=2"], 2, "--option a is given twice"),
+        (&["-O", "a=1", "-O", "a=2"], 2, "-O a is given twice"),
         (&["--timeout", "soon"], 2, "give a time such as 90s or 15m"),
         (&["--timeout", "0s"], 2, "give a time such as 90s or 15m"),
         (&["-T", "-N"], 2, "cannot be used with"),
