@@ -126,21 +126,23 @@ async fn t1_a_link_to_the_shadow_file_is_not_followed() -> Result<()> {
 async fn t2_a_link_or_a_strange_folder_in_place_of_ssh_leads_nowhere() -> Result<()> {
     let mallory = Mallory::new("mallory2").await?;
     let victim = "/srv/t2";
+    let put = |what: &str| format!("until mv -T {what} .ssh 2>/dev/null; do rm -rf .ssh; done");
     mallory.booted.sh(&format!("install -d -m 0777 {victim} {victim}/inner"));
     let before = mallory.portrait(victim);
     for target in [victim, "/root/.ssh", "/etc/ssh/fleetkey", "/home/admin/.ssh"] {
-        mallory.does(&format!("mv .ssh away; ln -s {target} .ssh"));
+        // The agent may have made a folder anew in between.
+        mallory.does(&format!("ln -s {target} new; mv .ssh away; {}", put("new")));
         mallory.wait_for_refusal("symbolic link, where a folder must stand");
         assert_eq!(mallory.portrait(victim), before, "{target}");
         assert_eq!(mallory.booted.sh(&format!("ls -A {victim}")), "inner");
-        mallory.does("rm .ssh; mv away .ssh");
+        mallory.does(&format!("rm .ssh; {}", put("away")));
         mallory.wait_until_served();
     }
     // Root's folder, moved there by somebody who may.
-    mallory.booted.sh("mv /home/mallory2/.ssh /root/t2; install -d -m 0777 /home/mallory2/.ssh");
+    mallory.booted.sh(&format!("cd /home/mallory2; mkdir -m 0777 new; mv .ssh /root/t2; {}", put("new")));
     mallory.wait_for_refusal("");
     assert_eq!(mallory.booted.sh("ls -A /home/mallory2/.ssh"), "");
-    mallory.booted.sh("rmdir /home/mallory2/.ssh; mv /root/t2 /home/mallory2/.ssh");
+    mallory.booted.sh(&format!("cd /home/mallory2; {}", put("/root/t2")));
     mallory.wait_until_served();
     Ok(())
 }
