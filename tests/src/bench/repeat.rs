@@ -83,7 +83,7 @@ pub(super) fn repeat_inside(
 /// The same as [`repeat`], in a process that has no other children, so that their memory is known.
 pub(super) fn repeat_alone(runs: usize, command: &Command) -> Result<Repeated> {
     let mut alone = Command::new(std::env::current_exe().context("the path of this program is known")?);
-    alone.arg("repeat").arg(runs.to_string()).arg(command.get_program()).args(command.get_args()).env_clear();
+    alone.args(["repeat", &runs.to_string(), "--"]).arg(command.get_program()).args(command.get_args()).env_clear();
     alone.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     Report::read(&output(&mut alone)?)
 }
