@@ -24,6 +24,8 @@ HOST = $(shell rustc --version --verbose | sed -n 's/^host: //p')
 # Cargo runs what it has built through this: building needs no root, the tests do.
 RUNNER = CARGO_TARGET_$(shell tr 'a-z-' 'A-Z_' <<<'$(HOST)')_RUNNER
 ROOT = $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env)
+# All is built with --workspace and run from there: what another choice of packages builds, it builds anew.
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 AS_ROOT = $(if $(ROOT),env $(RUNNER)='$(ROOT)')
 VENV = FLEETKEY_TEST_VENV=$$(tests/prepare); export FLEETKEY_TEST_VENV
 SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
@@ -32,10 +34,10 @@ SCRIPTS = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 
 cloud: deps
 	$(VENV); $(CARGO) build --quiet --workspace --bins; \
-	$(AS_ROOT) $(CARGO) run --quiet --workspace --bin fleetkey-localcloud -- run
+	$(ROOT) $(TARGET)/debug/fleetkey-localcloud run
 
 demo: deps
-	$(VENV); $(CARGO) build --quiet --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --workspace --bin demo
+	$(VENV); $(CARGO) build --quiet --workspace --bins; $(ROOT) $(TARGET)/debug/demo
 
 # The integration tests come last: their line is the last one.
 test: deps
@@ -60,7 +62,8 @@ packages: deps
 
 bench: deps
 	$(VENV); FLEETKEY_BENCH_VENV=$$(tests/prepare bench); export FLEETKEY_BENCH_VENV; \
-	$(CARGO) build --release --workspace --bins; $(AS_ROOT) $(CARGO) run --quiet --release --package fleetkey-tests --bin bench -- $(BENCH_OPTIONS)
+	$(CARGO) build --release --workspace --bins; \
+	$(ROOT) $(TARGET)/release/bench $(BENCH_OPTIONS); $(ROOT) $(TARGET)/release/bench-boxes
 
 # cargo-fuzz wants a nightly compiler's options; the pinned one gives them when told to.
 fuzz: deps
