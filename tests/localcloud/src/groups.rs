@@ -17,7 +17,7 @@ const ROOT: &str = "/sys/fs/cgroup";
 const PREFIX: &str = "fleetkey-cloud-";
 
 /// Making and sweeping take turns by this lock.
-const LOCK: &str = "/run/lock/fleetkey-cloud.lock";
+const LOCK: &str = "/run/fleetkey-cloud.lock";
 
 /// How long processes that were killed may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(20);
