@@ -15,7 +15,6 @@ use crate::aws::launch::{self, Launch, TOKEN_TAG};
 use crate::aws::{CallError, instance_profiles, security_groups};
 use crate::instance::{Instance, NAME_TAG, State};
 use crate::refusal::Refusal;
-use crate::role::Role;
 use crate::wait::{Look, WaitError, Waiter};
 
 /// The codes by which EC2 says that it has no room, or no such type, in a zone: another zone may have.
@@ -269,41 +268,6 @@ fn is_unanswered(error: &anyhow::Error) -> bool {
 fn is_refused(error: &anyhow::Error) -> bool {
     let code = error.downcast_ref::<CallError>().and_then(|call| call.code.as_deref());
     code.is_some_and(|code| !UNCERTAIN.contains(&code))
-}
-
-/// Names the role's further volumes, which EC2 tags all alike at the launch.
-pub(super) async fn name_volumes(
-    world: &World,
-    waiter: &Waiter,
-    instance: &Instance,
-    role: &Role,
-) -> anyhow::Result<()> {
-    if role.volumes.is_empty() {
-        return Ok(());
-    }
-    let ec2 = &world.fleet.ec2;
-    let what = format!("box {} has its volumes", instance.id);
-    let there = waiter.wait(&what, async || {
-        let there = launch::volumes(ec2, &instance.id).await?;
-        let missing = role.volumes.iter().find(|volume| !there.contains_key(&volume.device));
-        Ok(missing.map_or(Look::Done(there.clone()), |volume| Look::NotYet(format!("no {} yet", volume.device))))
-    });
-    let there = there.await.map_err(WaitError::into_anyhow)?;
-    for volume in &role.volumes {
-        let name = volume_name(instance, &volume.name);
-        let id = &there[&volume.device];
-        waiter
-            .act(&format!("name {id}"), launch::tag(ec2, id, NAME_TAG, &name))
-            .await
-            .map_err(WaitError::into_anyhow)??;
-    }
-    Ok(())
-}
-
-/// The name of a volume of a box, in which the cluster is, so that two clusters of a role keep theirs apart.
-fn volume_name(instance: &Instance, volume: &str) -> String {
-    let node = instance.cluster.as_ref().map(|cluster| format!("_{cluster}_{}", instance.cluster_ordinal.unwrap_or(0)));
-    format!("{}{}_{volume}", instance.name.to_aws_name(), node.unwrap_or_default())
 }
 
 /// Does something, again and again while `not_yet` takes its error for a sign that AWS has not heard of what it needs.

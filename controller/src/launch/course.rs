@@ -9,7 +9,7 @@ use super::journal::{self, Journal, Record};
 use super::look::{self, Prepared};
 use super::request::Request;
 use super::undo::Undone;
-use super::{World, carry, ready, undo};
+use super::{World, carry, ready, undo, volumes};
 use crate::aws::{CallError, instances, launch};
 use crate::instance::{Instance, State};
 use crate::lifecycle::Wish;
@@ -126,7 +126,7 @@ impl Course<'_> {
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
         if State::LIVE.contains(&instance.state) {
-            carry::name_volumes(self.world, self.waiter, &instance, self.role).await?;
+            volumes::name_volumes(self.world, self.waiter, &instance, self.role).await?;
         }
         self.finish(Made { instance, resumed, image: None }, journal, take_image).await
     }

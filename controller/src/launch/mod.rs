@@ -10,6 +10,7 @@
 //! | `boot` | what the box boots with: the agent, its policies, the role |
 //! | `journal` | what a create has come to, for the command that goes on with it |
 //! | `carry` | makes what is missing and launches |
+//! | `volumes` | names the volumes of a box that was launched |
 //! | `ready` | waits until the box can be used |
 //! | `undo` | takes back what a create made |
 //! | `course` | all of these in their order |
@@ -29,6 +30,7 @@ pub(crate) mod request;
 #[cfg(test)]
 mod testing;
 mod undo;
+mod volumes;
 
 use aws_sdk_iam::Client as IamClient;
 use fleetkey_common::aws_names::AbsoluteName;
