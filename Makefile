@@ -63,7 +63,8 @@ packages: deps
 bench: deps
 	$(VENV); FLEETKEY_BENCH_VENV=$$(tests/prepare bench); export FLEETKEY_BENCH_VENV; \
 	$(CARGO) build --release --workspace --bins; \
-	$(ROOT) $(TARGET)/release/bench $(BENCH_OPTIONS); $(ROOT) $(TARGET)/release/bench-boxes
+	$(ROOT) $(TARGET)/release/bench $(BENCH_OPTIONS); \
+	$(if $(findstring --only,$(BENCH_OPTIONS))$(findstring --help,$(BENCH_OPTIONS)),:,$(ROOT) $(TARGET)/release/bench-boxes)
 
 # cargo-fuzz wants a nightly compiler's options; the pinned one gives them when told to.
 fuzz: deps
