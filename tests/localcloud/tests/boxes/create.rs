@@ -109,6 +109,21 @@ fn walk(folder: &std::path::Path) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
+async fn with_create_image_a_box_is_imaged_and_can_be_used_after_it() -> Result<()> {
+    let alice = Operator::new("image-at-once", "/at-once/").await?;
+    alice.create(&["--create-image"]).await?;
+    assert!(alice.gets_in()?, "the box is up again after its image was taken");
+    let images = alice.run(&["list-images", ROLE, "--output", "json"])?.ended(0).stdout;
+    let images: serde_json::Value = serde_json::from_str(&images)?;
+    let taken = images.as_array().or_else(|| images["images"].as_array()).context("images are a list")?;
+    assert_eq!(taken.len(), 1, "{images}");
+    assert_eq!((&taken[0]["state"], &taken[0]["generation"]), (&"available".into(), &1.into()), "{images}");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+    alice.run(&["delete-image", ROLE, "--yes"])?.ended(0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn fault_16_somebody_whose_key_nobody_knows_is_told_so_before_anything_is_made() -> Result<()> {
     let carol = Operator::unregistered("nokey-carol", "/nokey/").await?;
     let ran = carol.run(&["create", ROLE])?;
