@@ -12,6 +12,7 @@ use fleetkey_localcloud::CloudBox;
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::process::{Kept, bound, signal};
+use fleetkey_tests::ssh_agent::SshAgent;
 use fleetkey_tests::{program, wait_until};
 use nix::sys::signal::Signal;
 use tempfile::{NamedTempFile, TempDir};
@@ -40,7 +41,7 @@ pub(crate) struct Operator {
     namespace: String,
     home: TempDir,
     /// Holds the person's one key, as an operator's desktop does.
-    _key_holder: Kept,
+    keys: SshAgent,
 }
 
 /// What one run of the program said.
@@ -125,9 +126,9 @@ impl Operator {
         );
         std::fs::write(home.path().join(".aws/credentials"), lines)?;
         let key = TestKey::new(name)?;
-        let key_holder = hold(&key, &home.path().join("agent"))?;
+        let keys = SshAgent::holding(&key)?;
         let (name, namespace) = (name.to_owned(), namespace.to_owned());
-        Ok(Self { world, account, name, key, namespace, home, _key_holder: key_holder })
+        Ok(Self { world, account, name, key, namespace, home, keys })
     }
 
     /// The person's home.
@@ -151,7 +152,7 @@ impl Operator {
         let mut command = bound(within.get_program());
         command.args(within.get_args()).env_clear().stdin(Stdio::null());
         command.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin").env("HOME", self.home.path());
-        command.env("SSH_AUTH_SOCK", self.home.path().join("agent"));
+        command.env("SSH_AUTH_SOCK", self.keys.socket());
         command.env("AWS_ENDPOINT_URL", self.world.cloud.endpoint()).env("AWS_EC2_METADATA_DISABLED", "true");
         command.env("FLEETKEY_ZONE", World::ZONE).env("FLEETKEY_NAMESPACE", &self.namespace);
         command
@@ -259,17 +260,6 @@ impl Operator {
         let arn = self.account.create_topic(Cloud::TOPIC).await?;
         self.account.publish_hint(&arn).await
     }
-}
-
-/// Starts an ssh-agent that listens at `socket` and knows one key.
-fn hold(key: &TestKey, socket: &Path) -> Result<Kept> {
-    let mut command = bound("ssh-agent");
-    command.args(["-D", "-a"]).arg(socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let kept = Kept::start("an ssh-agent", command)?;
-    wait_until("an ssh-agent listens", SOON, || Ok(socket.exists()))?;
-    let added = Command::new("ssh-add").arg("-q").arg(key.private()).env("SSH_AUTH_SOCK", socket).status()?;
-    ensure!(added.success(), "the ssh-agent does not take the key");
-    Ok(kept)
 }
 
 /// Starts a command whose output can be looked at while it runs.
