@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 mod aws;
 mod cli;
+mod config;
 mod details;
 mod expiry;
 mod fleet;
+mod folders;
 mod holdings;
 mod image;
 mod ingress;

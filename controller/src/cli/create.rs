@@ -23,6 +23,7 @@ use crate::role::{Arch, Role, RoleError, RoleName};
 use crate::selection::parse_id;
 use crate::session::find_bucket;
 use crate::settings::Settings;
+use crate::settings::rules::is_instance_type;
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -137,10 +138,7 @@ struct Planned<'a> {
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if text.split_once('.').is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
-        && text.chars().all(good)
-    {
+    if is_instance_type(text) {
         return Ok(text.to_owned());
     }
     Err("an instance type has a family and a size, such as t3.small".to_owned())

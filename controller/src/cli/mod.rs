@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::config::PROFILE_VARIABLE;
 use crate::log;
 use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
@@ -14,8 +15,10 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
 mod asking;
+mod config;
 mod create;
 mod delete_image;
+mod dry_run;
 mod image;
 mod list;
 mod list_images;
@@ -50,6 +53,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Config(config::ConfigVerb),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
     Image(image::TakeImage),
@@ -81,26 +85,27 @@ struct PrintingFlags {
     /// More on stderr
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     verbose: bool,
-    /// Form of the data on stdout
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
-    output: Output,
+    /// Form of the data on stdout [default: that of the configuration, else table]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    output: Option<Output>,
 }
 
 impl PrintingFlags {
-    fn printer(&self) -> Printer {
+    /// What prints; `otherwise` is the form of the data where no flag says so.
+    fn printer(&self, otherwise: Option<Output>) -> Printer {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,
         };
-        Printer::new(verbosity, self.output)
+        Printer::new(verbosity, self.output.or(otherwise).unwrap_or_default())
     }
 }
 
 /// Runs the command line of this process. Wrong usage ends in clap, with exit code 2.
 pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
-    let printer = cli.printing.printer();
+    let printer = cli.printing.printer(None);
     log::hear(printer);
     match dispatch(cli, printer).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,9 +117,18 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
-    let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
-    match cli.verb {
+    let env = |name: &str| std::env::var(name).ok();
+    let verb = match cli.verb {
+        // It is there to say what is wrong with the configuration.
+        Verb::Config(verb) => return verb.run(&cli.place, cli.printing.output, env, printer),
+        verb => verb,
+    };
+    let configured = config::load()?.choose(cli.place.profile.as_deref(), env(PROFILE_VARIABLE))?;
+    let settings = Settings::new(&cli.place, env, &configured).map_err(Refusal::usage)?;
+    let printer = cli.printing.printer(settings.output);
+    match verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Config(_) => Ok(()),
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
