@@ -112,13 +112,10 @@ pub(crate) struct Settings {
     /// Which address of a box is connected to where no flag says so.
     pub(crate) address: Option<AddressKind>,
     /// The box or host that connections go through where no flag says so, as written.
-    #[expect(dead_code, reason = "read by the flags of the way to a box")]
     pub(crate) jump: Option<Text>,
     /// The service that connections go through where no flag says so, as written.
-    #[expect(dead_code, reason = "read by the flags of the way to a box")]
     pub(crate) via: Option<Text>,
     /// From where new boxes are reached by ssh where no flag says so, as written.
-    #[expect(dead_code, reason = "read by the flags of the way to a box")]
     pub(crate) ssh_from: Option<Text>,
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 
 use super::dry_run::{self, DryRun, Step};
 use super::list_images::{Row, table};
@@ -52,12 +51,6 @@ pub(super) struct TakeImage {
     dry: DryRun,
 }
 
-/// What is printed with `--output json`.
-#[derive(Serialize)]
-struct Taken<'a> {
-    image: Row<'a>,
-}
-
 impl TakeImage {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let fleet = Fleet::open(settings, printer).await?;
@@ -77,7 +70,7 @@ impl TakeImage {
         let Some(found) = found else { return Ok(()) };
         let row = Row::new(None, &found);
         let table = table(std::slice::from_ref(&row));
-        printer.data(&table, &Taken { image: row }).context("writing to standard output")
+        printer.data(&table, &row).context("writing to standard output")
     }
 
     /// Says what would be done.

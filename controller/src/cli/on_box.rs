@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
 
 use super::dry_run::{self, DryRun, Step};
 use crate::aws::instances::{self, Which};
@@ -42,13 +41,6 @@ pub(super) struct WaitFlags {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "10m",
         conflicts_with = "no_wait")]
     timeout: Duration,
-}
-
-/// What is printed of a box that was brought into another state.
-#[derive(Serialize)]
-struct Changed<'a> {
-    #[serde(rename = "box")]
-    row: Row<'a>,
 }
 
 /// Finds the one box that is meant, with its ordinal if it is one of those that are counted.
@@ -94,7 +86,7 @@ pub(super) async fn change(
     }
     let row = Row::new(None, &changed, &fleet.namespace);
     let table = listing::table(std::slice::from_ref(&row));
-    printer.data(&table, &Changed { row }).context("writing to standard output")
+    printer.data(&table, &row).context("writing to standard output")
 }
 
 /// Says what would be done to bring a box where it is wished. What cannot come about is refused, as when it is done.

@@ -36,7 +36,7 @@ pub(super) struct Terminate {
 /// What is printed with `--output json`.
 #[derive(Serialize)]
 struct Terminated<'a> {
-    #[serde(rename = "box")]
+    #[serde(flatten)]
     row: Row<'a>,
     /// The volumes that it had, each with what becomes of it.
     volumes: &'a [Volume],

@@ -7,6 +7,7 @@ mod config;
 mod create;
 mod fleetkey;
 mod images;
+mod json;
 mod lifecycle;
 mod list;
 mod permissions;

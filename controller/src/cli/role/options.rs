@@ -1,10 +1,13 @@
 //! `fleetkey role options`, and CGCloud's `list-options`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
+use serde::Serialize;
 
 use super::RolePath;
 use crate::printer::Printer;
-use crate::role::{OptionValue, RoleName};
+use crate::role::{OptionSpec, OptionValue, RoleName};
 use crate::table::Table;
 
 /// List the options of a role, which `-O NAME=VALUE` sets.
@@ -16,6 +19,13 @@ pub(crate) struct Options {
     path: RolePath,
 }
 
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Shown<'a> {
+    role: &'a RoleName,
+    options: &'a BTreeMap<String, OptionSpec>,
+}
+
 impl Options {
     pub(in crate::cli) fn run(self, printer: Printer) -> anyhow::Result<()> {
         let role = self.path.load(&self.role)?;
@@ -25,7 +35,7 @@ impl Options {
             let default = if spec.required { "required".to_owned() } else { default };
             table.row(vec![name.clone(), spec.kind.words(), default, spec.help.clone()]);
         }
-        printer.data(&table, &role.options)?;
+        printer.data(&table, &Shown { role: &self.role, options: &role.options })?;
         Ok(())
     }
 }
