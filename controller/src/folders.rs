@@ -8,6 +8,11 @@ pub(crate) fn config() -> Option<PathBuf> {
     named_or_below_home("XDG_CONFIG_HOME", ".config")
 }
 
+/// Where what can be made again is: `$XDG_CACHE_HOME`, else `~/.cache`. `None` for a caller who has no home.
+pub(crate) fn cache() -> Option<PathBuf> {
+    named_or_below_home("XDG_CACHE_HOME", ".cache")
+}
+
 /// A folder that a variable names, else one of this name in the caller's home. A path that is relative counts for
 /// nothing, as the specification has it.
 fn named_or_below_home(variable: &str, name: &str) -> Option<PathBuf> {

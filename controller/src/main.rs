@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 mod aws;
 mod cli;
+mod complete;
 mod config;
 mod details;
 mod expiry;
@@ -35,7 +36,15 @@ mod wait;
 mod work;
 mod zone;
 
+fn main() -> ExitCode {
+    // Before there is anything else: a shell waits for the answer at each press of a key.
+    if cli::completions::answer() {
+        return ExitCode::SUCCESS;
+    }
+    run()
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     cli::run().await
 }

@@ -3,8 +3,10 @@
 //! A selection that fits none or several boxes is refused with what it would have fitted, never guessed.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::{AbsoluteName, AwsNameError, Namespace};
 
+use crate::complete;
 use crate::instance::{Instance, State};
 use crate::refusal::Refusal;
 
@@ -12,6 +14,7 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selector {
     /// Role of the box, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_boxes))]
     pub(crate) role: String,
     #[command(flatten)]
     pub(crate) among: Among,
@@ -22,13 +25,15 @@ pub(crate) struct Selector {
 #[command(next_help_heading = "Which box")]
 pub(crate) struct Among {
     /// Only boxes of this cluster
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = ArgValueCandidates::new(complete::clusters))]
     pub(crate) cluster_name: Option<String>,
     /// The how-manieth of them, from 0 in order of launch; -1 is the newest
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, conflicts_with = "instance_id")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, conflicts_with = "instance_id",
+        add = ArgValueCandidates::new(complete::ordinals))]
     pub(crate) ordinal: Option<i64>,
     /// The box with this instance id, which must be of the role
-    #[arg(short = 'I', long, value_name = "ID", value_parser = parse_instance_id)]
+    #[arg(short = 'I', long, value_name = "ID", value_parser = parse_instance_id,
+        add = ArgValueCandidates::new(complete::instance_ids))]
     pub(crate) instance_id: Option<String>,
 }
 

@@ -5,11 +5,13 @@
 //! Pure: environment and file are handed in. Nothing here asks AWS.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::DEFAULT_NAMESPACE;
 use fleetkey_common::config_file::{Origin, Text, Written};
 use fleetkey_common::names::PersonName;
 use thiserror::Error;
 
+use crate::complete;
 use crate::config::fragment::flag;
 use crate::config::{Chosen, Fragment};
 use crate::printer::Output;
@@ -33,18 +35,18 @@ const AWS_PROFILE_VARIABLE: &str = "AWS_PROFILE";
 pub(crate) struct PlaceFlags {
     /// Profile of Fleetkey's configuration, which may name one of AWS's [default: FLEETKEY_PROFILE, else
     /// default_profile of the configuration]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
     pub(crate) profile: Option<String>,
     /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, that of the configuration, else AWS's own]
-    #[arg(long, global = true, value_name = "REGION")]
+    #[arg(long, global = true, value_name = "REGION", add = ArgValueCandidates::new(complete::regions))]
     pub(crate) region: Option<String>,
     /// Availability zone, which implies the region [default: FLEETKEY_ZONE, CGCLOUD_ZONE, that of the configuration, else
     /// any that EC2 picks]
-    #[arg(short, long, global = true, value_name = "ZONE")]
+    #[arg(short, long, global = true, value_name = "ZONE", add = ArgValueCandidates::new(complete::zones))]
     pub(crate) zone: Option<String>,
     /// Namespace of boxes and images: / or /name/; __me__ in it is your IAM user name [default: FLEETKEY_NAMESPACE,
     /// CGCLOUD_NAMESPACE, that of the configuration, else /__me__/]
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", add = ArgValueCandidates::new(complete::namespaces))]
     pub(crate) namespace: Option<String>,
     /// Bucket of public keys [default: FLEETKEY_BUCKET, that of the configuration, else ACCOUNT_ID-fleetkey]
     #[arg(long, global = true, value_name = "NAME")]

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
 use crate::interrupt;
@@ -47,6 +49,7 @@ pub(super) struct Create {
 #[derive(Debug, Args)]
 pub(super) struct LaunchFlags {
     /// Role of the box, in the namespace unless it begins with a slash; fleetkey role list names the roles
+    #[arg(add = ArgValueCandidates::new(complete::roles_to_launch))]
     role: String,
     #[command(flatten)]
     what: WhatFlags,
@@ -78,7 +81,8 @@ struct WhatFlags {
     #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     root_volume: Option<u32>,
     /// Option of the role; fleetkey role options names them
-    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value)]
+    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value,
+        add = ArgValueCandidates::new(complete::options))]
     option: Vec<(String, String)>,
     /// Install no agent: the keys of the launch stay as they are
     #[arg(long)]

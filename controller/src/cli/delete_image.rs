@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use super::dry_run::{self, DryRun, Step};
 use super::on_box::told;
 use crate::aws::snapshots::{self, Deleted, IMAGE_TAG};
 use crate::aws::{CallError, images, instances};
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice, ImageVolume};
 use crate::instance::NAME_TAG;
@@ -30,9 +32,11 @@ use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 #[derive(Debug, Args)]
 pub(super) struct DeleteImage {
     /// Role of the boxes that it was taken of, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_images))]
     role: String,
     /// Which image: its id, or its ordinal as list-images shows it, from 0 for the oldest; -1 is the newest
-    #[arg(short, long, value_name = "ORDINAL|AMI", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "ORDINAL|AMI", allow_negative_numbers = true,
+        add = ArgValueCandidates::new(complete::images))]
     image: Option<ImageChoice>,
     /// Deregister the image, and keep its snapshots
     #[arg(short = 'K', long, conflicts_with = "quick")]

@@ -15,6 +15,7 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
 mod asking;
+pub(crate) mod completions;
 mod config;
 mod create;
 mod delete_image;
@@ -22,6 +23,7 @@ mod dry_run;
 mod image;
 mod list;
 mod list_images;
+mod man;
 mod on_box;
 mod reach;
 mod reboot;
@@ -53,6 +55,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Completions(completions::Completions),
     Config(config::ConfigVerb),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
@@ -63,6 +66,7 @@ enum Verb {
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    Man(man::Man),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
@@ -119,6 +123,9 @@ pub(crate) async fn run() -> ExitCode {
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let env = |name: &str| std::env::var(name).ok();
     let verb = match cli.verb {
+        // What needs no configuration must not fail by one with faults.
+        Verb::Completions(verb) => return verb.run(),
+        Verb::Man(verb) => return verb.run(),
         // It is there to say what is wrong with the configuration.
         Verb::Config(verb) => return verb.run(&cli.place, cli.printing.output, env, printer),
         verb => verb,
@@ -128,7 +135,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let printer = cli.printing.printer(settings.output);
     match verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
-        Verb::Config(_) => Ok(()),
+        Verb::Completions(_) | Verb::Config(_) | Verb::Man(_) => Ok(()),
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,

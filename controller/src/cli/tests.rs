@@ -24,6 +24,7 @@ const VERBS: &[(&str, Kind)] = &[
     ("agent list", Reads),
     ("agent publish", Writes),
     ("agent url", Reads),
+    ("completions", Other("it prints a script for a shell")),
     ("config check", Reads),
     ("config path", Reads),
     ("config show", Reads),
@@ -34,6 +35,7 @@ const VERBS: &[(&str, Kind)] = &[
     ("list-images", Reads),
     ("list-options", Reads),
     ("list-roles", Reads),
+    ("man", Other("it writes where it is told to, and nowhere else")),
     ("reboot", Writes),
     ("recreate", Writes),
     ("register-key", Writes),
@@ -101,5 +103,22 @@ fn every_flag_says_what_it_is_for_and_what_its_value_is() {
             assert!(flag.get_help().is_some(), "{name}: {} has no help", flag.get_id());
         }
         assert!(verb.get_about().is_some(), "{name} does not say what it does");
+    }
+}
+
+#[test]
+fn every_verb_has_a_manual_page_with_all_of_its_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    clap_mangen::generate_to(Cli::command(), folder.path()).unwrap();
+    let mut whole = Cli::command();
+    whole.build();
+    for (name, verb) in verbs(&whole, "") {
+        let page = folder.path().join(format!("fleetkey-{}.1", name.replace(' ', "-")));
+        let page = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        for flag in verb.get_arguments().filter(|flag| !flag.is_hide_set()) {
+            let Some(long) = flag.get_long() else { continue };
+            let written = format!("--{long}").replace('-', "\\-");
+            assert!(page.contains(&written), "{name}: {written} is not in its page");
+        }
     }
 }

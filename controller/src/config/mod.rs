@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use fleetkey_common::config_file::{Origin, Problems, Written};
+use fleetkey_common::config_file::{Origin, Problems, Text, Written};
 use fleetkey_common::did_you_mean::did_you_mean;
 use fleetkey_common::trusted_file::{self, TrustError};
 use thiserror::Error;
@@ -150,6 +150,12 @@ impl Document {
     pub(crate) fn profiles(&self) -> impl Iterator<Item = (&str, bool, &Fragment)> {
         let default = self.default_profile.as_ref().map(|profile| profile.value.as_str());
         self.profiles.iter().map(move |(name, fragment)| (name.as_str(), default == Some(name), fragment))
+    }
+
+    /// What is said of one setting, at the top and in each profile.
+    pub(crate) fn values(&self, setting: impl Fn(&Fragment) -> Option<&Text>) -> Vec<String> {
+        let fragments = std::iter::once(&self.top).chain(self.profiles.values());
+        fragments.filter_map(setting).map(|written| written.value.clone()).collect()
     }
 
     /// Picks the profile: that of the flag, else of the variable, else the file's default, else none.

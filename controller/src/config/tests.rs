@@ -53,8 +53,14 @@ fn a_profile_that_is_not_there_is_refused_with_those_that_are() {
         let error = anyhow::Error::from(error);
         format!("{error}\n{}", crate::refusal::hints(&error).join("\n"))
     };
-    insta::assert_snapshot!(refused(GOOD, Some("pord"), None), @"");
-    insta::assert_snapshot!(refused("", None, Some("prod")), @"");
+    insta::assert_snapshot!(refused(GOOD, Some("pord"), None), @r#"
+    --profile: there is no profile "pord" (did you mean "prod"?)
+    profiles of the configuration: my.own, prod
+    "#);
+    insta::assert_snapshot!(refused("", None, Some("prod")), @r#"
+    FLEETKEY_PROFILE: there is no profile "prod"
+    [profile.NAME] in the configuration makes one; fleetkey config path says where it is
+    "#);
 }
 
 #[test]
@@ -83,14 +89,34 @@ keypairs = []
 aws_profile = ""
 jump = "-oProxyCommand=x"
 "#;
-    insta::assert_snapshot!(problems(text), @"");
+    insta::assert_snapshot!(problems(text), @r#"
+    f:2:19: default_profile: there is no [profile.prodd] in this file (did you mean "prod"?)
+    f:3:1: unknown field "regoin" (did you mean "region"?)
+    f:4:1: unknown field "profile_default" (did you mean "profile"?)
+    f:5:10: bucket: "A/b" is not a valid bucket name: 3 to 63 of small letters, digits, . and -
+    f:6:9: topic: expected a string such as topic = "fleetkey-agent-notifications", found a number without quotes
+    f:9:10: profile.prod.region: "us-west-2a/" is not a valid region name: small letters, digits and -, such as us-west-2
+    f:10:8: profile.prod.zone: "us-west-2" is not an availability zone, such as us-west-2a
+    f:11:13: profile.prod.keypairs: key spec "@dev-*" has a pattern behind an @; users and groups are named in full
+    f:11:23: profile.prod.keypairs: key spec "" names nobody; write alice, dev-*, @alice or @@group
+    f:12:10: profile.prod.output: "JSON" is not one of "table", "json" (did you mean "json"?)
+    f:13:11: profile.prod.address: "pubic" is not one of "public", "private" (did you mean "public"?)
+    f:14:6: profile.prod.me: does not name an IAM user: person name "a/b" has the character '/'; allowed are letters, digits and _+=,.@-
+    f:15:17: profile.prod.instance_type: "t3" is not an instance type, which has a family and a size, such as t3.small
+    f:17:10: profile.a b: "a b" is not a valid profile name: 1 to 64 of letters, digits, ., _ and -
+    f:19:8: profile.a b.zone: us-west-2a is not in region eu-west-1; leave region out: the zone implies it
+    f:20:13: profile.a b.namespace: namespace "prod" does not begin and end with a slash; write / or /name/
+    f:21:12: profile.a b.keypairs: nobody is named; leave keypairs out, which means __me__
+    f:22:15: profile.a b.aws_profile: "" is no profile of AWS's configuration
+    f:23:8: profile.a b.jump: "-oProxyCommand=x" cannot be used: it is to be one line of text that begins with no -
+    "#);
 }
 
 #[test]
 fn profiles_that_are_no_tables_are_told_how_to_be_written() {
-    insta::assert_snapshot!(problems("profile = 'prod'\n"), @"");
-    insta::assert_snapshot!(problems("[profile]\nprod = 'x'\n"), @"");
-    insta::assert_snapshot!(problems("region = us-west-2\n"), @"");
+    insta::assert_snapshot!(problems("profile = 'prod'\n"), @"f:1:11: profile: write [profile.NAME], and its fields on the lines below it");
+    insta::assert_snapshot!(problems("[profile]\nprod = 'x'\n"), @"f:2:1: profile.prod: write [profile.NAME], and its fields on the lines below it");
+    insta::assert_snapshot!(problems("region = us-west-2\n"), @"f:1:10: not valid TOML: string values must be quoted, expected literal string; write text in quotes");
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn an_aws_profile_of_the_file_does_not_quietly_go_before_another_in_the_environm
     let none = PlaceFlags::default();
     assert_eq!(configured(&none, &[], &file).unwrap().aws_profile.as_deref(), Some("production"));
     assert!(configured(&none, &[("AWS_PROFILE", "production")], &file).is_ok());
-    insta::assert_snapshot!(configured(&none, &[("AWS_PROFILE", "staging")], &file).unwrap_err(), @"");
+    insta::assert_snapshot!(configured(&none, &[("AWS_PROFILE", "staging")], &file).unwrap_err(), @r#"AWS_PROFILE is "staging", but f:3:15: profile.own.aws_profile says "production"; unset one of them, or say which profile of Fleetkey's configuration is meant with --profile"#);
     // Whoever names the profile of Fleetkey's means it.
     let text = "[profile.own]\naws_profile = 'production'\n";
     let document = crate::config::Document::parse(std::path::Path::new("f"), text.as_bytes()).unwrap();

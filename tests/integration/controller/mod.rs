@@ -3,6 +3,7 @@
 mod agent_packages;
 mod box_at_hand;
 mod boxes;
+mod completions;
 mod config;
 mod create;
 mod fleetkey;
@@ -10,6 +11,7 @@ mod images;
 mod json;
 mod lifecycle;
 mod list;
+mod man;
 mod permissions;
 mod register_key;
 mod revoke_key;

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::RolePath;
+use crate::complete;
 use crate::printer::Printer;
 use crate::role::{OptionSpec, OptionValue, RoleName};
 use crate::table::Table;
@@ -14,6 +16,7 @@ use crate::table::Table;
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The role
+    #[arg(add = ArgValueCandidates::new(complete::roles))]
     role: RoleName,
     #[command(flatten)]
     path: RolePath,
