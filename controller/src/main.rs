@@ -20,6 +20,7 @@ mod launch;
 mod lifecycle;
 mod listing;
 mod log;
+mod near;
 mod package;
 mod printer;
 mod refusal;

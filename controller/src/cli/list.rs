@@ -6,6 +6,7 @@ use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 
+use super::missing;
 use super::on_box::told;
 use crate::aws::instances::{self, Which};
 use crate::complete;
@@ -47,8 +48,12 @@ impl List {
         let boxes = instances::find(&fleet.ec2, &which, &State::LIVE).await.map_err(told)?;
         let boxes = selection::numbered(boxes, self.cluster_name.as_deref());
         if boxes.is_empty() {
-            let what = name.map_or_else(|| format!("no box in {namespace}"), |name| format!("no box {name}"));
+            let what = name.as_ref().map_or_else(|| format!("no box in {namespace}"), |name| format!("no box {name}"));
             printer.note(&format!("there is {what} in {region}"));
+            match &name {
+                Some(name) => missing::hints(&fleet, name).await.iter().for_each(|hint| printer.hint(hint)),
+                None => printer.hint("fleetkey create ROLE makes one; fleetkey role list names the roles"),
+            }
         }
         if self.cluster_name.is_none() {
             remember(settings, &fleet, name.as_ref(), &boxes, printer);

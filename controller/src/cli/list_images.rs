@@ -93,6 +93,7 @@ impl ListImages {
         let images = images::of_box(&fleet.ec2, &of).await.map_err(told)?;
         if images.is_empty() {
             printer.note(&format!("there is no image of {of} in {}", fleet.region));
+            printer.hint(&format!("fleetkey image {of} takes one of a box that is stopped"));
         }
         if let Some(cache) = Cache::of(settings, |name| std::env::var(name).ok()) {
             let seen = images.iter().map(|image| SeenImage { id: image.id.clone(), name: image.name.clone() });

@@ -24,6 +24,7 @@ mod image;
 mod list;
 mod list_images;
 mod man;
+mod missing;
 mod on_box;
 mod reach;
 mod reboot;

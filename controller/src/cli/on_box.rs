@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::dry_run::{self, DryRun, Step};
+use super::missing;
 use crate::aws::instances::{self, Which};
 use crate::aws::{CallError, volumes};
 use crate::details::{Details, More, reason};
@@ -47,7 +48,11 @@ pub(super) struct WaitFlags {
 pub(super) async fn find(fleet: &Fleet, role: &str, among: &Among) -> anyhow::Result<(Option<usize>, Instance)> {
     let name = selection::name(&fleet.namespace, role)?;
     let boxes = instances::find(&fleet.ec2, &Which::Name(&name), &ALL).await.map_err(told)?;
-    let chosen = selection::one(&name, among, boxes.clone())?;
+    let none = !boxes.iter().any(|found| State::LIVE.contains(&found.state));
+    let chosen = match selection::one(&name, among, boxes.clone()) {
+        Err(refusal) if none => return Err(missing::explain(fleet, &name, refusal).await.into()),
+        chosen => chosen?,
+    };
     let cluster = among.cluster_name.as_deref();
     let numbered = selection::numbered(boxes, cluster).into_iter();
     let ordinal = numbered.into_iter().find(|(_, found)| found.id == chosen.id).map(|(ordinal, _)| ordinal);
