@@ -23,7 +23,8 @@ impl Line {
         let mut found = None;
         while let Some(word) = words.next() {
             if word == long || (!short.is_empty() && word == short) {
-                found = words.next().cloned();
+                // bash makes three words of --flag=value.
+                found = words.next().filter(|word| *word != "=").or_else(|| words.next()).cloned();
             } else if let Some(value) = word.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')) {
                 found = Some(value.to_owned());
             }
@@ -74,6 +75,7 @@ mod tests {
     fn a_flag_whose_value_is_not_typed_yet_counts_for_nothing() {
         assert_eq!(line("fleetkey -- fleetkey list --region").places().region, None);
         assert_eq!(line("fleetkey -- fleetkey list -z ").places().zone, None);
+        assert_eq!(line("fleetkey -- fleetkey list --zone = us-west-2a").places().zone.unwrap(), "us-west-2a");
         assert_eq!(line("fleetkey"), Line::default());
     }
 }
