@@ -39,10 +39,7 @@ mod zone;
 
 fn main() -> ExitCode {
     // Before there is anything else: a shell waits for the answer at each press of a key.
-    if cli::completions::answer() {
-        return ExitCode::SUCCESS;
-    }
-    run()
+    cli::completions::answer().unwrap_or_else(run)
 }
 
 #[tokio::main(flavor = "current_thread")]

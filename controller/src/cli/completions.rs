@@ -1,12 +1,15 @@
 //! `fleetkey completions`: what a shell needs to complete this program's command lines.
 
+use std::process::ExitCode;
+
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::env::{EnvCompleter, Shells};
 
 use super::Cli;
-use crate::printer;
+use crate::printer::{self, Output, Printer, Verbosity};
+use crate::refusal::{Refusal, exit_code};
 
 /// The program, as it is found in the path.
 const PROGRAM: &str = "fleetkey";
@@ -53,12 +56,20 @@ impl Completions {
     }
 }
 
-/// Answers a shell that asks for completions; whether one did. What goes wrong is no matter: nothing is completed then.
+/// Answers a shell that asks for completions, if one does, and gives how the program ends then.
 ///
 /// To be called before anything else: it takes the variable out of the environment.
-pub(crate) fn answer() -> bool {
+pub(crate) fn answer() -> Option<ExitCode> {
     let shells = Shells(&[&clap_complete::env::Bash, &clap_complete::env::Zsh, &clap_complete::env::Fish]);
     let here = std::env::current_dir().ok();
     let asked = CompleteEnv::with_factory(Cli::command).var(VARIABLE).shells(shells);
-    asked.try_complete(std::env::args_os(), here.as_deref()).unwrap_or(true)
+    match asked.try_complete(std::env::args_os(), here.as_deref()) {
+        Ok(answered) => answered.then_some(ExitCode::SUCCESS),
+        Err(error) => {
+            // No command is run by a variable that was meant for something else, and none looks as if it were.
+            let error = anyhow::Error::from(error).context(Refusal::usage(format!("{VARIABLE} is set")));
+            Printer::new(Verbosity::Normal, Output::Table).error(&error);
+            Some(exit_code(&error))
+        }
+    }
 }

@@ -123,6 +123,12 @@ async fn images_profiles_and_options_are_completed_and_a_broken_configuration_is
     assert_eq!(complete(&operator, &["li"]).await?, ["list", "list-images", "list-options", "list-roles"]);
     assert_eq!(complete(&operator, &["list", "--profile", ""]).await?, Vec::<String>::new());
     operator.run(&["completions", "zsh"]).await?.ended(0);
+    let asked = operator.run_with(&["list"], &[("FLEETKEY_COMPLETE", "tcsh")]).await?.ended(2);
+    assert!(
+        asked.stderr.starts_with("error: FLEETKEY_COMPLETE is set: ") && asked.stdout.is_empty(),
+        "{}",
+        asked.stderr
+    );
     let said = operator.run(&["completions", "tcsh"]).await?.ended(2);
     assert!(said.stderr.contains("[possible values: bash, zsh, fish]"), "{}", said.stderr);
     Ok(())
