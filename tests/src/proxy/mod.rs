@@ -20,9 +20,11 @@ use crate::tls::TestCa;
 
 mod call;
 mod fault;
+mod memory;
 
 pub use call::{Call, classify, count};
 pub use fault::Fault;
+use memory::Memory;
 
 /// What the proxy was told to do.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +35,8 @@ struct Rules {
     answers: BTreeMap<String, (u16, String)>,
     /// Whether there is no listener, so that connections are refused.
     refusing: bool,
+    /// Whether a call that was answered before is answered the same again.
+    remembering: bool,
 }
 
 impl Rules {
@@ -74,7 +78,7 @@ impl Proxy {
         let (report, calls) = mpsc::channel();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (arrived, held) = watch::channel(Vec::new());
-        let line = Line { upstream, tls, rules: told, report, held: arrived };
+        let line = Line { upstream, tls, rules: told, report, held: arrived, memory: Memory::default() };
         let server =
             Server::start("aws-proxy", move |listener| accept(listener, line)).context("cannot start a proxy")?;
         Ok(Self { server, scheme, rules, calls, held })
@@ -103,6 +107,11 @@ impl Proxy {
         self.rules.send_modify(|rules| {
             rules.answers.insert(target.to_owned(), (status, body.to_owned()));
         });
+    }
+
+    /// From now on, the server is asked each thing once, and its answer is given again to whoever asks the same.
+    pub fn remember(&self) {
+        self.rules.send_modify(|rules| rules.remembering = true);
     }
 
     /// From now on, no connection is taken, and those that are open are cut.
@@ -134,6 +143,19 @@ struct Line {
     rules: watch::Receiver<Rules>,
     report: mpsc::Sender<Call>,
     held: watch::Sender<Vec<String>>,
+    memory: Memory,
+}
+
+impl Line {
+    /// The server's answer, or that of the last time.
+    async fn ask(&self, request: Message, call: &Call) -> io::Result<Message> {
+        let remembering = self.rules.borrow().remembering;
+        if remembering {
+            self.memory.answer(&call.service, request, self.upstream).await
+        } else {
+            forward(request, self.upstream).await
+        }
+    }
 }
 
 /// Takes connections, except while told to refuse them: then there is no listener at all.
@@ -222,7 +244,7 @@ async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line
     match fault {
         None => Ok(whole(match told {
             Some(message) => message,
-            None => forward(request, line.upstream).await?,
+            None => line.ask(request, call).await?,
         })),
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;
