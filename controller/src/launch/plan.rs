@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     pub(crate) subnets: Vec<String>,
     /// How long the user-data is, in bytes.
     pub(crate) user_data_bytes: usize,
+    /// After how long without use it powers itself off, and what EC2 does then.
+    pub(crate) autostop: Option<String>,
 }
 
 /// A change as it is shown.
