@@ -26,15 +26,15 @@ pub fn text(settings: &AutostopSettings, holds: &[(String, Duration)], now: Time
         AutostopAction::Stop => "is stopped",
         AutostopAction::Terminate => "is TERMINATED, its disks with it,",
     };
-    let mut text = format!(
+    let rule = format!(
         "This box {end} after {after} without a session and with little load.\n\
          To hold it off: fleetkey-agent stay 4h\n"
     );
-    for (name, left) in holds {
+    let hold = |(name, left): &(String, Duration)| {
         let name: String = name.chars().filter(|c| !c.is_control()).collect();
-        text.push_str(&format!("{name} holds it on until {}.\n", minute(now, *left)));
-    }
-    text
+        format!("{name} holds it on until {}.\n", minute(now, *left))
+    };
+    std::iter::once(rule).chain(holds.iter().map(hold)).collect()
 }
 
 /// The minute in which a time is over.

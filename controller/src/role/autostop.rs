@@ -97,9 +97,9 @@ impl Autostop {
         }
     }
 
-    /// The value of the box's tag, for people: `2h, stop`.
+    /// In words, as the box's tag has it: `stop after 2h`.
     pub(crate) fn tag(&self) -> String {
-        format!("{}, {}", self.after, self.action)
+        format!("{} after {}", self.action, self.after)
     }
 
     /// The fields of `[autostop]` in `agent.toml`, each with its value as text.
@@ -160,7 +160,7 @@ mod tests {
         let after = Some(span("2h"));
         assert_eq!(settle(Asked { after, ..Asked::default() }), Some(Autostop { after: span("2h"), ..role() }));
         let action = Some(AutostopAction::Stop);
-        assert_eq!(settle(Asked { action, ..Asked::default() }).unwrap().tag(), "8h, stop");
+        assert_eq!(settle(Asked { action, ..Asked::default() }).unwrap().tag(), "stop after 8h");
         assert_eq!(settle(Asked { never: true, ..Asked::default() }), None);
     }
 
@@ -168,7 +168,7 @@ mod tests {
     fn without_a_word_of_anybody_a_box_stays_on_and_a_box_that_is_to_go_is_stopped_unless_said() {
         assert_eq!(Autostop::settle(None, Asked::default(), true).unwrap(), None);
         let asked = Asked { after: Some(span("90m")), ..Asked::default() };
-        assert_eq!(Autostop::settle(None, asked, true).unwrap().unwrap().tag(), "1h 30m, stop");
+        assert_eq!(Autostop::settle(None, asked, true).unwrap().unwrap().tag(), "stop after 1h 30m");
     }
 
     #[test]
