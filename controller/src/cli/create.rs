@@ -7,6 +7,7 @@ use clap::Args;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
+use super::create_autostop::AutostopFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
@@ -19,7 +20,7 @@ use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::role::{Arch, Autostop, Role, RoleError, RoleName};
 use crate::selection::parse_id;
 use crate::session::find_bucket;
 use crate::settings::Settings;
@@ -49,6 +50,8 @@ pub(super) struct LaunchFlags {
     role: String,
     #[command(flatten)]
     what: WhatFlags,
+    #[command(flatten)]
+    autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
 }
@@ -87,7 +90,7 @@ struct WhatFlags {
 }
 
 /// How it is gone about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "How it is done")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct HowFlags {
@@ -172,7 +175,7 @@ pub(super) async fn launch(
     let interrupted = interrupt::listen().context("listening for signals")?;
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
-    let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
+    let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
@@ -196,18 +199,19 @@ fn after(manner: Manner, create_image: bool) -> Vec<&'static str> {
 
 /// Reads the role and what was asked for, and opens the world.
 async fn open(
-    what: &WhatFlags,
-    role: &str,
+    flags: &LaunchFlags,
     source: Source,
     upgrade: bool,
-    create_image: bool,
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
+    let LaunchFlags { role, what, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
     let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let role = what.role_path.load(&role)?;
+    let mut role = what.role_path.load(&role)?;
+    let autostop = autostop.asked();
+    role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
     if role.abstract_ {
         return Err(Refusal::from(RoleError::Abstract(role.name)).into());
     }
@@ -229,7 +233,8 @@ async fn open(
         options: named_values(&what.option)?,
         agent: !what.no_agent,
         upgrade,
-        create_image,
+        create_image: how.create_image,
+        autostop,
     };
     let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
     let iam = fleet.iam();

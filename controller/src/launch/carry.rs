@@ -160,6 +160,7 @@ pub(super) async fn launch(
             user_data: prepared.user_data.clone(),
             disks: prepared.disks.clone(),
             tags,
+            on_power_off: prepared.on_power_off.clone(),
             volume_tags: BTreeMap::from([(NAME_TAG.to_owned(), of.to_aws_name())]),
         };
         journal.record.launch = Some((launch.clone(), Timestamp::now()));

@@ -15,7 +15,7 @@ use crate::aws::places::{self, Kind, Subnet, Subnets};
 use crate::aws::{images, instance_profiles, key_pairs, people, security_groups};
 use crate::image::{self, Image, ImageChoice};
 use crate::ingress;
-use crate::instance::{ADMIN_TAG, GENERATION_TAG, NAME_TAG};
+use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, NAME_TAG};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
 
@@ -30,6 +30,8 @@ pub(crate) struct Prepared {
     pub(crate) user_data: String,
     /// The tags of the instance.
     pub(crate) tags: BTreeMap<String, String>,
+    /// What EC2 does with the box when it powers itself off.
+    pub(crate) on_power_off: Option<String>,
 }
 
 /// The image, and what the role makes of it.
@@ -63,6 +65,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     tags.insert(NAME_TAG.to_owned(), request.name.to_aws_name());
     tags.insert(GENERATION_TAG.to_owned(), generation.to_string());
     tags.insert(ADMIN_TAG.to_owned(), role.admin().map_err(Refusal::from)?.to_string());
+    tags.extend(role.autostop.map(|autostop| (AUTOSTOP_TAG.to_owned(), autostop.tag())));
     let machine = Machine {
         image: image.id.clone(),
         image_name: image.name.clone(),
@@ -78,10 +81,12 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         zones: places.iter().map(|subnet| subnet.zone.clone()).collect(),
         subnets: places.iter().map(|subnet| subnet.id.clone()).collect(),
         user_data_bytes: rendered.len(),
+        autostop: role.autostop.map(|autostop| autostop.tag()),
     };
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
+    let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
     let plan = Plan { changes, group, places, machine };
-    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags })
+    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags, on_power_off })
 }
 
 /// The image, the architecture, and the instance type if somebody named one that runs it.

@@ -76,6 +76,8 @@ pub(crate) struct Machine {
     pub(crate) subnets: Vec<String>,
     /// How long the user-data is, in bytes.
     pub(crate) user_data_bytes: usize,
+    /// What EC2 does with it when it powers itself off, and after how long without use it does that.
+    pub(crate) autostop: Option<String>,
 }
 
 /// A change as it is shown.
@@ -121,8 +123,9 @@ impl Plan {
         let changes = self.changes.iter().map(|change| Row { action: change.action(), what: change.what() });
         let machine = &self.machine;
         let disk = machine.root_gib.map(|gib| format!(", {gib} GiB")).unwrap_or_default();
+        let autostop = machine.autostop.as_ref().map(|autostop| format!(", {autostop}")).unwrap_or_default();
         let what = format!(
-            "{} of {} ({}){disk} in {}",
+            "{} of {} ({}){disk}{autostop} in {}",
             machine.instance_type,
             machine.image,
             machine.image_name,

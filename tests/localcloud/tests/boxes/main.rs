@@ -10,6 +10,7 @@ mod create;
 mod faults;
 mod host_keys;
 mod hostile;
+mod idle;
 mod images;
 mod interrupted;
 mod operator;
