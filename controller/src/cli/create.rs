@@ -19,9 +19,8 @@ use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::role::{Arch, Role};
 use crate::selection::parse_id;
-use crate::session::find_bucket;
 use crate::settings::Settings;
 use crate::wait::{Waiter, parse_timeout};
 
@@ -146,7 +145,7 @@ fn parse_type(text: &str) -> Result<String, String> {
     Err("an instance type has a family and a size, such as t3.small".to_owned())
 }
 
-fn parse_vpc(text: &str) -> Result<String, String> {
+pub(super) fn parse_vpc(text: &str) -> Result<String, String> {
     parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
 }
 
@@ -206,11 +205,7 @@ async fn open(
 ) -> anyhow::Result<(World, Request, Role)> {
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
-    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let role = what.role_path.load(&role)?;
-    if role.abstract_ {
-        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
-    }
+    let role = what.role_path.of(&name)?;
     let specs = key_specs(&what.keypairs, settings);
     let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
     let caller = fleet.caller().await?.clone();
@@ -231,10 +226,7 @@ async fn open(
         upgrade,
         create_image,
     };
-    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-    let iam = fleet.iam();
-    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
-    Ok((world, request, role))
+    Ok((World::open(fleet, settings, printer).await?, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {
