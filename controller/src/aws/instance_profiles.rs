@@ -147,9 +147,15 @@ pub(crate) async fn delete_whole_profile(client: &Client, name: &str) -> Result<
     delete_profile(client, name).await.map(|()| true)
 }
 
-/// Deletes a role with its inline policies, and says whether it was there.
-pub(crate) async fn delete_whole_role(client: &Client, name: &str) -> Result<bool, CallError> {
+/// Deletes a role with its inline policies, and says whether it was there. IAM deletes none to which a managed policy is
+/// attached: that is taken away first if `detaching`.
+pub(crate) async fn delete_whole_role(client: &Client, name: &str, detaching: bool) -> Result<bool, CallError> {
     let Some(found) = find_role(client, name).await? else { return Ok(false) };
+    if detaching {
+        for policy in attached(client, name).await? {
+            detach(client, name, &policy).await?;
+        }
+    }
     for policy in found.policies.keys() {
         delete_policy(client, name, policy).await?;
     }

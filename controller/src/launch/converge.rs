@@ -1,5 +1,5 @@
 //! A role's security groups and instance profile, brought to what the role says without a launch: for boxes that run.
-//! What is not there is not made: no box would use it.
+//! Where there is none of it at all, none is made: no box that runs would use it.
 
 use fleetkey_common::aws_names::AbsoluteName;
 

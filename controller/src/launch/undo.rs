@@ -186,7 +186,7 @@ async fn delete_profile(world: &World, record: &Record, undone: &mut Undone) {
         undone.note_found(format!("instance profile {name}"), deleted);
     }
     if let Some(name) = &record.made.iam_role {
-        let deleted = instance_profiles::delete_whole_role(iam, name).await;
+        let deleted = instance_profiles::delete_whole_role(iam, name, false).await;
         undone.note_found(format!("IAM role {name}"), deleted);
     }
 }

@@ -72,11 +72,7 @@ impl Sweep for Profiles {
         async move {
             let iam = &ground.iam;
             instance_profiles::delete_whole_profile(iam, &thing.id).await?;
-            // IAM deletes no role to which a policy is attached.
-            for policy in instance_profiles::attached(iam, &thing.id).await? {
-                instance_profiles::detach(iam, &thing.id, &policy).await?;
-            }
-            instance_profiles::delete_whole_role(iam, &thing.id).await?;
+            instance_profiles::delete_whole_role(iam, &thing.id, true).await?;
             Ok(Deleted::Gone)
         }
         .boxed_local()
