@@ -61,7 +61,7 @@ impl Ground {
     pub(super) async fn volume(&self, region: &str, tags: Tags<'_>) -> Result<String> {
         let call = self.ec2(region).create_volume().availability_zone(format!("{region}a")).size(8);
         let made =
-            call.volume_type(VolumeType::Gp3).tag_specifications(tagged(ResourceType::Volume, tags)).send().await?;
+            call.volume_type(VolumeType::Gp3).set_tag_specifications(tagged(ResourceType::Volume, tags)).send().await?;
         made.volume_id.context("a volume has an id")
     }
 
@@ -69,7 +69,7 @@ impl Ground {
     pub(super) async fn snapshot(&self, region: &str, tags: Tags<'_>) -> Result<String> {
         let volume = self.volume(region, &[]).await?;
         let call = self.ec2(region).create_snapshot().volume_id(&volume);
-        let made = call.tag_specifications(tagged(ResourceType::Snapshot, tags)).send().await?;
+        let made = call.set_tag_specifications(tagged(ResourceType::Snapshot, tags)).send().await?;
         self.ec2(region).delete_volume().volume_id(volume).send().await?;
         made.snapshot_id.context("a snapshot has an id")
     }
@@ -84,7 +84,7 @@ impl Ground {
         let ec2 = self.cloud().ec2();
         let network = ec2.describe_vpcs().send().await?.vpcs()[0].vpc_id().context("it has an id")?.to_owned();
         let call = ec2.create_security_group().group_name(name).description("test").vpc_id(network);
-        let made = call.tag_specifications(tagged(ResourceType::SecurityGroup, tags)).send().await?;
+        let made = call.set_tag_specifications(tagged(ResourceType::SecurityGroup, tags)).send().await?;
         made.group_id.context("a group has an id")
     }
 
@@ -142,7 +142,8 @@ pub(super) fn stays(ran: &Ran) -> BTreeMap<String, String> {
     lines.collect()
 }
 
-fn tagged(kind: ResourceType, tags: Tags<'_>) -> TagSpecification {
-    let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
-    TagSpecification::builder().resource_type(kind).set_tags(Some(tags)).build()
+fn tagged(kind: ResourceType, tags: Tags<'_>) -> Option<Vec<TagSpecification>> {
+    let tags: Vec<_> = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
+    let tagged = TagSpecification::builder().resource_type(kind).set_tags(Some(tags.clone())).build();
+    (!tags.is_empty()).then(|| vec![tagged])
 }
