@@ -81,7 +81,7 @@ pub(crate) async fn list_roles(client: &Client) -> Result<Vec<Made>, CallError> 
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
         let roles = page.map_err(failed(format!("iam ListRoles {PATH}")))?.roles;
-        found.extend(roles.into_iter().map(|role| Made {
+        found.extend(roles.into_iter().filter(|role| role.path == PATH).map(|role| Made {
             since: moment(role.create_date),
             name: role.role_name,
             arn: role.arn,
@@ -97,7 +97,7 @@ pub(crate) async fn list_profiles(client: &Client) -> Result<Vec<Made>, CallErro
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
         let profiles = page.map_err(failed(format!("iam ListInstanceProfiles {PATH}")))?.instance_profiles;
-        found.extend(profiles.into_iter().map(|profile| Made {
+        found.extend(profiles.into_iter().filter(|profile| profile.path == PATH).map(|profile| Made {
             since: moment(profile.create_date),
             name: profile.instance_profile_name,
             arn: profile.arn,

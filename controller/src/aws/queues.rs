@@ -41,12 +41,20 @@ pub(crate) async fn tags(client: &SqsClient, url: &str) -> Result<Option<BTreeMa
     Ok(answer.map(|answer| answer.tags.unwrap_or_default().into_iter().collect()))
 }
 
-/// When a queue was made; `None` if it is gone or SQS does not say.
+/// When a queue was made; `None` if it is gone.
 pub(crate) async fn made(client: &SqsClient, url: &str) -> Result<Option<Timestamp>, CallError> {
+    let action = format!("sqs GetQueueAttributes {url}");
     let call = client.get_queue_attributes().queue_url(url).attribute_names(QueueAttributeName::CreatedTimestamp);
-    let answer = there(call.send().await.map_err(failed(format!("sqs GetQueueAttributes {url}"))))?;
-    let made = answer.and_then(|answer| answer.attributes?.remove(&QueueAttributeName::CreatedTimestamp));
-    Ok(made.and_then(|seconds| Timestamp::from_second(seconds.parse().ok()?).ok()))
+    let Some(answer) = there(call.send().await.map_err(failed(action.clone())))? else { return Ok(None) };
+    let made = answer.attributes.and_then(|mut told| told.remove(&QueueAttributeName::CreatedTimestamp));
+    let made = made.as_deref().and_then(moment);
+    made.map(Some).ok_or_else(|| CallError::answer(action, "the answer does not say when the queue was made"))
+}
+
+/// Seconds since 1970, of which a fraction counts for nothing.
+fn moment(seconds: &str) -> Option<Timestamp> {
+    let whole = seconds.split_once('.').map_or(seconds, |(whole, _)| whole);
+    Timestamp::from_second(whole.parse().ok()?).ok()
 }
 
 /// Deletes a queue. Gone already: done.
@@ -86,5 +94,20 @@ fn there<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
     match answer {
         Err(error) if error.code.as_deref().is_some_and(|code| GONE.contains(&code)) => Ok(None),
         answer => answer.map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_read_with_and_without_a_fraction_and_nothing_else_is_one() {
+        for text in ["1767225600", "1767225600.25"] {
+            assert_eq!(moment(text).unwrap().to_string(), "2026-01-01T00:00:00Z");
+        }
+        for bad in ["", ".", "soon", "2026-01-01T00:00:00Z", "99999999999999999999"] {
+            assert_eq!(moment(bad), None, "{bad:?}");
+        }
     }
 }

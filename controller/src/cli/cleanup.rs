@@ -119,7 +119,16 @@ impl Cleanup {
             asking::confirm(report::table(&rows, ground.now), question).await?;
         }
         let progress = Progress::new(printer, &format!("deleting {}", report::sum(&go)), go.len());
-        let swept = course::carry_out(&ground, go, &interrupted, || progress.step()).await;
+        let heard = async {
+            interrupted.cancelled().await;
+            printer.note("interrupted: what was begun is brought to its end; once more, and it is not");
+            std::future::pending::<()>().await;
+        };
+        let sweeping = Box::pin(course::carry_out(&ground, go, &interrupted, || progress.step()));
+        let swept = tokio::select! {
+            swept = sweeping => swept,
+            () = heard => Vec::new(),
+        };
         drop(progress);
         let rows: Vec<_> = swept.iter().map(Row::swept).collect();
         print(&rows)?;

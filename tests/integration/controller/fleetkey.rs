@@ -38,6 +38,8 @@ pub(super) struct Ran {
 /// The program while it runs, killed when dropped.
 pub(super) struct Running {
     child: Child,
+    /// What of stderr was read while it ran.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -47,9 +49,24 @@ impl Running {
         Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
     }
 
+    /// Waits until it has said this on stderr.
+    pub(super) async fn says(&mut self, words: &str) -> Result<()> {
+        let stderr = self.child.stderr.as_mut().context("stderr is a pipe")?;
+        let said = &mut self.said;
+        let says = async {
+            while !String::from_utf8_lossy(said).contains(words) {
+                anyhow::ensure!(stderr.read_buf(said).await? > 0, "it ended without saying {words:?}");
+            }
+            Ok(())
+        };
+        timeout(DEADLINE, says).await.context("it does not say so")?
+    }
+
     /// Waits until it has ended.
     pub(super) async fn end(self) -> Result<Ran> {
-        Operator::ran(self.child.wait_with_output().await?)
+        let mut output = self.child.wait_with_output().await?;
+        output.stderr.splice(..0, self.said);
+        Operator::ran(output)
     }
 }
 
@@ -126,7 +143,8 @@ impl Operator {
 
     /// Starts the program with these arguments; it is killed when dropped.
     pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
-        Ok(Running { child: self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()? })
+        let child = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()?;
+        Ok(Running { child, said: Vec::new() })
     }
 
     /// The program with these arguments and variables, without a terminal; ended when dropped.

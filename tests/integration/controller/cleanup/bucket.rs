@@ -60,7 +60,7 @@ async fn when_one_region_cannot_be_asked_no_key_goes_and_everything_else_does() 
     ground.cloud().put_object(&object, key.line(), &[]).await?;
     ground.status(GONE).await?;
     let all = ["--only", "keys", "status", "--yes", "--older-than", "0s", "--output", "json"];
-    for fault in [Fault::ServerError, Fault::Close, Fault::HalfBody, Fault::Garbage, Fault::Throttle] {
+    for fault in [Fault::ServerError, Fault::HalfBody, Fault::Garbage] {
         ground.proxy.spoil("ec2:DescribeKeyPairs ap-south-1", fault);
         ground.status(GONE).await?;
         let ran = ground.cleanup(&all).await?.ended(1);

@@ -58,18 +58,15 @@ async fn litter(ground: &Ground) -> Result<()> {
 async fn nothing_goes_of_a_kind_for_which_any_question_fails() -> Result<()> {
     let ground = Ground::new().await?;
     litter(&ground).await?;
-    for (kind, asked) in ASKED {
-        for action in asked {
-            for fault in [Fault::ServerError, Fault::HalfBody, Fault::Garbage] {
-                ground.proxy.spoil(action, fault);
-                let all = ["--yes", "--older-than", "0s", "--region", HERE, "--output", "json", "--only", kind];
-                let ran = ground.cleanup(&all).await?.ended(1);
-                assert_eq!(swept(&ran)?, Vec::<String>::new(), "{kind} {action} {fault:?}");
-                let warning = format!("warning: {kind}");
-                assert!(ran.stderr.contains(&warning), "{kind} {action} {fault:?}: {}", ran.stderr);
-                ground.proxy.heal();
-            }
-        }
+    let faults = [Fault::Garbage, Fault::HalfBody, Fault::Refuse("AuthFailure", "no"), Fault::ServerError];
+    let questions = ASKED.iter().flat_map(|(kind, asked)| asked.iter().map(move |action| (*kind, *action)));
+    for ((kind, action), fault) in questions.zip(faults.iter().cycle()) {
+        ground.proxy.spoil(action, *fault);
+        let all = ["--yes", "--older-than", "0s", "--region", HERE, "--output", "json", "--only", kind];
+        let ran = ground.cleanup(&all).await?.ended(1);
+        assert_eq!(swept(&ran)?, Vec::<String>::new(), "{kind} {action} {fault:?}");
+        assert!(ran.stderr.contains(&format!("warning: {kind}")), "{kind} {action} {fault:?}: {}", ran.stderr);
+        ground.proxy.heal();
     }
     let gone = ground.sweep(&["--region", HERE]).await?;
     let mut kinds: Vec<_> = gone.iter().filter_map(|line| line.split(' ').next()).collect();
@@ -118,14 +115,11 @@ async fn interrupted_it_ends_what_it_has_begun_and_begins_nothing_more() -> Resu
     }
     ground.proxy.spoil("ec2:DeleteSnapshot", Fault::Hang);
     let words = ["cleanup", "--namespace", "/prod/", "--only", "snapshots", "--yes", "--older-than", "0s"];
-    let running = ground.operator.start(&[&words[..], &["--region", HERE, "--output", "json"]].concat())?;
+    let mut running = ground.operator.start(&[&words[..], &["--region", HERE, "--output", "json"]].concat())?;
     let deadline = std::time::Duration::from_secs(60);
-    tokio::task::block_in_place(|| {
-        wait_until("four are being deleted", deadline, || Ok(ground.proxy.held().len() == 4))
-    })?;
+    wait_until("four are being deleted", deadline, || Ok(ground.proxy.held().len() == 4))?;
     running.signal(Signal::SIGINT)?;
-    // Once the program has heard of it, those that hang are let go.
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    running.says("interrupted: ").await?;
     ground.proxy.heal();
     let ran = running.end().await?.ended(1);
     let lines = swept(&ran)?;
