@@ -20,9 +20,8 @@ use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Autostop, Role, RoleError, RoleName};
+use crate::role::{Arch, Autostop, Role};
 use crate::selection::parse_id;
-use crate::session::find_bucket;
 use crate::settings::Settings;
 use crate::wait::{Waiter, parse_timeout};
 
@@ -149,7 +148,7 @@ fn parse_type(text: &str) -> Result<String, String> {
     Err("an instance type has a family and a size, such as t3.small".to_owned())
 }
 
-fn parse_vpc(text: &str) -> Result<String, String> {
+pub(super) fn parse_vpc(text: &str) -> Result<String, String> {
     parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
 }
 
@@ -208,13 +207,9 @@ async fn open(
     let LaunchFlags { role, what, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
-    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let mut role = what.role_path.load(&role)?;
+    let mut role = what.role_path.of(&name)?;
     let autostop = autostop.asked();
     role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
-    if role.abstract_ {
-        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
-    }
     let specs = key_specs(&what.keypairs, settings);
     let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
     let caller = fleet.caller().await?.clone();
@@ -236,10 +231,7 @@ async fn open(
         create_image: how.create_image,
         autostop,
     };
-    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-    let iam = fleet.iam();
-    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
-    Ok((world, request, role))
+    Ok((World::open(fleet, settings, printer).await?, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {

@@ -24,6 +24,8 @@ pub(crate) enum Change {
     PutPolicy { role: String, policy: String, document: Value },
     /// Deletes an inline policy of the IAM role.
     DeletePolicy { role: String, policy: String },
+    /// Detaches a managed policy from the IAM role.
+    DetachPolicy { role: String, arn: String },
     /// Makes the instance profile.
     MakeProfile { name: String },
     /// Takes a strange IAM role out of the instance profile.
@@ -96,6 +98,7 @@ impl Change {
             Change::Revoke { .. } => "revoke",
             Change::PutPolicy { .. } => "put",
             Change::DeletePolicy { .. } => "delete",
+            Change::DetachPolicy { .. } => "detach",
             Change::RemoveRole { .. } => "remove",
             Change::AddRole { .. } => "add",
         }
@@ -110,6 +113,7 @@ impl Change {
             Change::PutPolicy { role, policy, .. } | Change::DeletePolicy { role, policy } => {
                 format!("policy {policy} of IAM role {role}")
             }
+            Change::DetachPolicy { role, arn } => format!("policy {arn} from IAM role {role}"),
             Change::MakeProfile { name } => format!("instance profile {name}"),
             Change::RemoveRole { profile, role } => format!("IAM role {role} from instance profile {profile}"),
             Change::AddRole { profile } => format!("IAM role {profile} to its instance profile"),

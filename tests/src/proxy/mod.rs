@@ -29,7 +29,7 @@ use memory::Memory;
 /// What the proxy was told to do.
 #[derive(Debug, Clone, Default)]
 struct Rules {
-    /// By `*`, service, or `service:Action`; the narrowest counts.
+    /// By `*`, service, `service:Action`, or `service:Action region`; the narrowest counts.
     faults: BTreeMap<String, Fault>,
     /// By `service:Action`: what is answered in place of the server's own answer.
     answers: BTreeMap<String, (u16, String)>,
@@ -47,7 +47,8 @@ impl Rules {
 
     fn fault_for(&self, call: &Call) -> Option<Fault> {
         let narrow = format!("{}:{}", call.service, call.action);
-        [narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
+        let narrowest = format!("{narrow} {}", call.region);
+        [&narrowest, narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
     }
 }
 
@@ -94,7 +95,8 @@ impl Proxy {
     }
 
     /// From now on, spoils every call to `target`: `*`, a service by its signing name (`s3`, `iam`, `ec2`, `sns`,
-    /// `sqs`), or one action of it (`s3:GetObject`). The narrowest rule counts.
+    /// `sqs`), one action of it (`s3:GetObject`), or that in one region (`ec2:DescribeKeyPairs eu-west-1`). The narrowest
+    /// rule counts.
     pub fn spoil(&self, target: &str, fault: Fault) {
         self.rules.send_modify(|rules| {
             rules.faults.insert(target.to_owned(), fault);

@@ -6,5 +6,6 @@ mod convergence;
 mod course;
 mod ground;
 mod images;
+mod in_step;
 mod input;
 mod permissions;
