@@ -16,7 +16,9 @@ mod agent;
 mod asking;
 mod create;
 mod delete_image;
+mod doctor;
 mod image;
+mod init;
 mod list;
 mod list_images;
 mod on_box;
@@ -52,7 +54,9 @@ enum Verb {
     Agent(agent::Agent),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
+    Doctor(doctor::Doctor),
     Image(image::TakeImage),
+    Init(init::Init),
     List(list::List),
     ListImages(list_images::ListImages),
     /// The options of a role: the same as `role options`
@@ -117,7 +121,9 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Doctor(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::Init(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
