@@ -11,7 +11,9 @@ use fleetkey_common::names::PersonName;
 
 use super::bucket::Bucket;
 use super::caller::Caller;
+use super::instances::filter;
 use super::{CallError, failed, instance_profiles, managed_policies, people, topics};
+use crate::instance::{GENERATION_TAG, State};
 
 /// A name that nothing has.
 const NOTHING: &str = "fleetkey-doctor";
@@ -19,6 +21,10 @@ const NOTHING: &str = "fleetkey-doctor";
 /// A public parameter that all may read who may read any.
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters-ami.html>
 const PUBLIC_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
+
+/// Instances on a page: the fewest that EC2 gives.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
+const FEW: i32 = 5;
 
 /// What a try came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,9 +85,18 @@ impl Tried {
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/CommonParameters.html>
 const DRY_RUN: &str = "DryRunOperation";
 
-/// Whether the server knows dry runs for what they are, or refuses at once.
-pub(crate) async fn knows_dry_runs(client: &aws_sdk_ec2::Client) -> bool {
-    client.describe_instances().dry_run(true).send().await.is_err_and(|error| error.code() == Some(DRY_RUN))
+/// A box on which dry runs can be tried: any that is there, if the server has shown with a read that it takes a dry run
+/// for one.
+pub(crate) async fn any_box(client: &aws_sdk_ec2::Client) -> Option<String> {
+    let dry = client.describe_instances().dry_run(true).send().await;
+    if !dry.is_err_and(|error| error.code() == Some(DRY_RUN)) {
+        return None;
+    }
+    let states = [State::Running, State::Stopped].map(|state| state.as_str().to_owned());
+    let filters = vec![filter("tag-key", [GENERATION_TAG.to_owned()]), filter("instance-state-name", states)];
+    let answer = client.describe_instances().set_filters(Some(filters)).max_results(FEW).send().await.ok()?;
+    let reservations = answer.reservations.unwrap_or_default().into_iter();
+    reservations.flat_map(|reservation| reservation.instances.unwrap_or_default()).find_map(|found| found.instance_id)
 }
 
 /// Tries an action, as policies name it.

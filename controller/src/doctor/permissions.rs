@@ -10,11 +10,8 @@ use super::world::World;
 use super::{Blocked, Finding};
 use crate::account::shipped::{SHIPPED, Shipped};
 use crate::account::words::Words;
-use crate::aws::instances::{self, Which};
 use crate::aws::simulate;
 use crate::aws::tries::{self, Target, Tried};
-use crate::instance::State;
-use fleetkey_common::aws_names::Namespace;
 
 const NAME: &str = "permissions";
 
@@ -41,7 +38,7 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
         bucket: name,
         topic: world.topic.clone(),
     };
-    let instance = a_box(world).await;
+    let instance = tries::any_box(&world.ec2()).await;
     let mut may_simulate = true;
     let mut findings = Vec::new();
     for shipped in SHIPPED.iter().filter(|shipped| world.audiences.contains(&shipped.audience)) {
@@ -75,17 +72,6 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
         findings.push(judge(shipped, known, caller.person().ok().as_ref().map(|person| person.as_str()), &words));
     }
     Ok(findings)
-}
-
-/// A box on which dry runs can be tried: any of the account's, if the server knows dry runs for what they are.
-async fn a_box(world: &World) -> Option<String> {
-    let client = world.ec2();
-    if !tries::knows_dry_runs(&client).await {
-        return None;
-    }
-    let everywhere = Namespace::root();
-    let found = instances::find(&client, &Which::Namespace(&everywhere), &[State::Running, State::Stopped]).await;
-    found.ok()?.into_iter().next().map(|found| found.id)
 }
 
 /// What is known of each action of a statement, IAM asked about those that cannot be tried.
