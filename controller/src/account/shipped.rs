@@ -11,6 +11,8 @@ pub(crate) enum Audience {
     Revokers,
     /// Whoever publishes the agent's packages, and so decides what runs as root on new boxes
     Publishers,
+    /// Whoever, or whatever job, deletes what nobody uses any more
+    Cleaners,
     /// Boxes that `fleetkey create` does not launch: it gives its own the policies that they need
     Agents,
     /// Whoever sets up the account: never made by `fleetkey init`, since it gives itself every other
@@ -24,6 +26,7 @@ impl Audience {
             Audience::Operators => "operators",
             Audience::Revokers => "revokers",
             Audience::Publishers => "publishers",
+            Audience::Cleaners => "cleaners",
             Audience::Agents => "agents",
             Audience::Administrators => "administrators",
         }
@@ -59,9 +62,11 @@ shipped! {
     "controller-doctor" Operators "see how the account is set up",
     "controller-lifecycle" Operators "list boxes, switch them on and off, terminate them, take and delete images of them",
     "controller-register-key" Operators "register keys of her own",
+    "controller-role-changes" Operators "bring security groups and instance profiles in step with roles",
     "controller-ssh" Operators "find boxes and their host keys",
     "controller-revoke-key" Revokers "bar anybody's keys",
     "controller-publish-agent" Publishers "publish packages of the agent",
+    "controller-cleanup" Cleaners "delete what nobody uses any more, in all regions",
     "agent-metrics" Agents "report memory and disk use",
     "agent-push" Agents "hear hints",
     "agent-registry-ec2" Agents "read keys from EC2 key pairs",

@@ -16,6 +16,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use fleetkey_common::aws::is_no_such_key;
+use jiff::Timestamp;
 
 use super::{CallError, failed};
 
@@ -33,6 +34,17 @@ pub(crate) struct Object {
     pub(crate) body: Vec<u8>,
     /// Its metadata, names without `x-amz-meta-`.
     pub(crate) metadata: HashMap<String, String>,
+}
+
+/// An object as a listing tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// When it was last put, also if with the same content.
+    pub(crate) modified: Option<Timestamp>,
 }
 
 /// On which condition an object is put.
@@ -128,17 +140,26 @@ impl Bucket {
 
     /// The keys of all objects that begin with `prefix`, in S3's order.
     pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<String>, CallError> {
-        let mut keys = Vec::new();
+        Ok(self.list_objects(prefix).await?.into_iter().map(|listed| listed.key).collect())
+    }
+
+    /// All objects whose keys begin with `prefix`, in S3's order.
+    pub(crate) async fn list_objects(&self, prefix: &str) -> Result<Vec<Listed>, CallError> {
+        let mut found = Vec::new();
         if !self.exists {
-            return Ok(keys);
+            return Ok(found);
         }
         let call = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
         let mut pages = call.set_expected_bucket_owner(self.owner.clone()).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed(format!("s3 ListObjectsV2 {prefix} in {}", self.name)))?;
-            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let modified = object.last_modified.and_then(|time| Timestamp::from_nanosecond(time.as_nanos()).ok());
+                let bytes = object.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+                Some(Listed { key: object.key?, bytes, modified })
+            }));
         }
-        Ok(keys)
+        Ok(found)
     }
 
     /// An object's content, or `None` if there is none of that key.

@@ -20,8 +20,10 @@ pub(crate) mod instances;
 pub(crate) mod key_pairs;
 pub(crate) mod launch;
 pub(crate) mod managed_policies;
+pub(crate) mod network_interfaces;
 pub(crate) mod people;
 pub(crate) mod places;
+pub(crate) mod queues;
 pub(crate) mod regions;
 pub(crate) mod security_groups;
 pub(crate) mod simulate;
@@ -65,6 +67,12 @@ impl CallError {
     /// An answer that arrived and cannot be used.
     pub(crate) fn answer(action: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { action: action.into(), cause: cause.into(), code: None, denied: false }
+    }
+
+    /// The same, told of a region.
+    pub(crate) fn in_region(mut self, region: &str) -> Self {
+        self.action = format!("{} in {region}", self.action);
+        self
     }
 
     /// The permission that the caller lacks, as policies name it, if that is why the call failed.

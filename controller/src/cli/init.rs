@@ -25,7 +25,8 @@ use crate::settings::{Settings, region_list};
 use crate::table::Table;
 
 /// Whose policies are made unless told otherwise.
-const AUDIENCES: [Audience; 4] = [Audience::Operators, Audience::Revokers, Audience::Publishers, Audience::Agents];
+const AUDIENCES: [Audience; 5] =
+    [Audience::Operators, Audience::Revokers, Audience::Publishers, Audience::Cleaners, Audience::Agents];
 
 /// Set an account up: the bucket, the topic of the hints, and IAM policies to attach to people and boxes.
 ///
@@ -41,7 +42,7 @@ pub(super) struct Init {
     /// A region that policies are to allow no more; the topic there stays
     #[arg(long, value_name = "REGION", value_delimiter = ',', conflicts_with = "print")]
     drop_region: Vec<String>,
-    /// Whose policies to make [default: operators,revokers,publishers,agents]
+    /// Whose policies to make [default: all but administrators]
     #[arg(long = "for", value_name = "WHO", value_enum, value_delimiter = ',')]
     audiences: Vec<Audience>,
     /// Make no policies

@@ -14,7 +14,10 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
 mod asking;
+mod cleanup;
+mod converge;
 mod create;
+mod create_autostop;
 mod delete_image;
 mod doctor;
 mod image;
@@ -26,6 +29,7 @@ mod reach;
 mod reboot;
 mod recreate;
 mod register_key;
+mod reset_security;
 mod revoke_key;
 mod role;
 mod rsync;
@@ -34,6 +38,7 @@ mod ssh;
 mod start;
 mod stop;
 mod terminate;
+mod update_instance_profile;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -52,6 +57,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Cleanup(cleanup::Cleanup),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
     Doctor(doctor::Doctor),
@@ -66,6 +72,7 @@ enum Verb {
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
+    ResetSecurity(reset_security::ResetSecurity),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
     Rsync(rsync::Rsync),
@@ -74,6 +81,7 @@ enum Verb {
     Start(start::Start),
     Stop(stop::Stop),
     Terminate(terminate::Terminate),
+    UpdateInstanceProfile(update_instance_profile::UpdateInstanceProfile),
 }
 
 #[derive(Debug, Args)]
@@ -119,6 +127,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Cleanup(verb) => verb.run(&settings, printer).await,
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Doctor(verb) => verb.run(&settings, printer).await,
@@ -131,6 +140,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
+        Verb::ResetSecurity(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
@@ -139,6 +149,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Start(verb) => verb.run(&settings, printer).await,
         Verb::Stop(verb) => verb.run(&settings, printer).await,
         Verb::Terminate(verb) => verb.run(&settings, printer).await,
+        Verb::UpdateInstanceProfile(verb) => verb.run(&settings, printer).await,
     }
 }
 

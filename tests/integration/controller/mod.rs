@@ -3,6 +3,7 @@
 mod agent_packages;
 mod box_at_hand;
 mod boxes;
+mod cleanup;
 mod create;
 mod doctor;
 mod fleetkey;

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::setting::{bare, bucket, changed, init, policies, results, shipped, topics};
 
 /// Every policy that `init` makes.
-const POLICIES: [&str; 14] = [
+const POLICIES: [&str; 16] = [
     "agent-metrics",
     "agent-push",
     "agent-registry-ec2",
@@ -25,12 +25,14 @@ const POLICIES: [&str; 14] = [
     "agent-registry-s3",
     "agent-report",
     "agent-source-iam",
+    "controller-cleanup",
     "controller-create",
     "controller-doctor",
     "controller-lifecycle",
     "controller-publish-agent",
     "controller-register-key",
     "controller-revoke-key",
+    "controller-role-changes",
     "controller-ssh",
 ];
 
