@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
 mod details;
+mod doctor;
 mod expiry;
 mod fleet;
 mod holdings;

@@ -170,6 +170,18 @@ fn place(
     }
 }
 
+/// The regions of a flag that takes several, each once, in the order given.
+pub(crate) fn region_list(origin: &'static str, regions: &[String]) -> Result<Vec<String>, SettingsError> {
+    let mut list: Vec<String> = Vec::new();
+    for region in regions {
+        let region = checked(&REGION, origin, region)?;
+        if !list.contains(&region) {
+            list.push(region);
+        }
+    }
+    Ok(list)
+}
+
 struct Rule {
     kind: &'static str,
     words: &'static str,

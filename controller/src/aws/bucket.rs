@@ -65,11 +65,11 @@ const CONDITION_FAILED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestCo
 /// The bucket, there or yet to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
-    client: Client,
-    name: String,
+    pub(super) client: Client,
+    pub(super) name: String,
     region: String,
     /// The account that must own it; `None` for a bucket that was named by configuration.
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
     exists: bool,
     credentials: Option<SharedCredentialsProvider>,
 }
@@ -92,8 +92,9 @@ impl Bucket {
         };
         let here = bucket(region, true);
         let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
-        let Err(error) = head.send().await else {
-            return Ok(here);
+        let error = match head.send().await {
+            Ok(answer) => return Ok(answer.bucket_region.map_or(here, |region| bucket(&region, true))),
+            Err(error) => error,
         };
         if error.as_service_error().is_some_and(HeadBucketError::is_not_found) {
             return Ok(bucket(region, false));
@@ -120,7 +121,12 @@ impl Bucket {
         self.exists
     }
 
-    /// Makes the bucket. S3 blocks public access to a new one by itself.
+    /// The region that it is in, or would be made in.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Makes the bucket, with nothing set: how it should be is `account::bucket`'s to say.
     pub(crate) async fn create(&mut self) -> Result<(), CallError> {
         let constraint = (self.region != FIRST_REGION).then(|| {
             let location = BucketLocationConstraint::from(self.region.as_str());

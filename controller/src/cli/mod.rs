@@ -19,7 +19,9 @@ mod converge;
 mod create;
 mod create_autostop;
 mod delete_image;
+mod doctor;
 mod image;
+mod init;
 mod list;
 mod list_images;
 mod on_box;
@@ -58,7 +60,9 @@ enum Verb {
     Cleanup(cleanup::Cleanup),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
+    Doctor(doctor::Doctor),
     Image(image::TakeImage),
+    Init(init::Init),
     List(list::List),
     ListImages(list_images::ListImages),
     /// The options of a role: the same as `role options`
@@ -126,7 +130,9 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Cleanup(verb) => verb.run(&settings, printer).await,
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Doctor(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::Init(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),

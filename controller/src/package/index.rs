@@ -11,7 +11,7 @@ use super::{AgentPackage, is_version};
 use crate::role::{Arch, PackageFormat};
 
 /// The folder of agent packages in the bucket.
-pub(super) const FOLDER: &str = "agent/";
+pub(crate) const FOLDER: &str = "agent/";
 
 /// The version of the form that is written here.
 const FORM: u32 = 1;

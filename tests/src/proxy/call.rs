@@ -78,6 +78,18 @@ fn action(request: &Message) -> Option<String> {
     pairs.find_map(|pair| pair.strip_prefix("Action=")).map(str::to_owned)
 }
 
+/// The settings of a bucket: how a query asks for one, and what policies call it.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
+const SETTINGS: [(&str, &str); 7] = [
+    ("tagging", "BucketTagging"),
+    ("publicAccessBlock", "BucketPublicAccessBlock"),
+    ("ownershipControls", "BucketOwnershipControls"),
+    ("encryption", "EncryptionConfiguration"),
+    ("versioning", "BucketVersioning"),
+    ("lifecycle", "LifecycleConfiguration"),
+    ("policy", "BucketPolicy"),
+];
+
 /// The action of a path-style S3 request, by its method and the shape of its path.
 fn s3_action(request: &Message) -> String {
     let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
@@ -85,6 +97,12 @@ fn s3_action(request: &Message) -> String {
         return named.to_owned();
     }
     let asks_for = |name: &str| query.split('&').any(|pair| pair == name || pair.starts_with(&format!("{name}=")));
+    let setting = SETTINGS.iter().find(|(name, _)| asks_for(name)).map(|(_, setting)| setting);
+    if let (Some(setting), Some(verb)) =
+        (setting, [("GET", "Get"), ("PUT", "Put")].iter().find(|(method, _)| *method == request.method()))
+    {
+        return format!("{}{setting}", verb.1);
+    }
     let is_object = path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
     let action = match (request.method(), is_object) {
         ("POST", false) if asks_for("delete") => "DeleteObjects",
@@ -124,6 +142,8 @@ mod tests {
         assert_eq!(kind("GET /b?list-type=2&prefix=people%2F HTTP/1.1", "s3", &[], ""), "s3:ListObjectsV2");
         assert_eq!(kind("GET /b/people/a/1.pub?x-id=GetObject HTTP/1.1", "s3", &[], ""), "s3:GetObject");
         assert_eq!(kind("HEAD /b/key HTTP/1.1", "s3", &[], ""), "s3:HeadObject");
+        assert_eq!(kind("PUT /b?encryption HTTP/1.1", "s3", &[], ""), "s3:PutEncryptionConfiguration");
+        assert_eq!(kind("PUT /b HTTP/1.1", "s3", &[], ""), "s3:CreateBucket");
         let operation = "POST /service/GraniteServiceVersion20100801/operation/PutMetricData HTTP/1.1";
         assert_eq!(kind(operation, "monitoring", &[], ""), "monitoring:PutMetricData");
     }
