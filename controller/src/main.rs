@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
 mod complete;
 mod config;
 mod details;
+mod doctor;
 mod expiry;
 mod fleet;
 mod folders;
@@ -23,6 +25,7 @@ mod log;
 mod near;
 mod package;
 mod printer;
+mod progress;
 mod refusal;
 mod registration;
 mod revocation;
@@ -32,6 +35,7 @@ mod session;
 mod settings;
 mod ssh;
 mod state;
+mod sweep;
 mod table;
 mod wait;
 mod work;

@@ -95,6 +95,9 @@ pub(crate) struct Settings {
     pub(crate) aws_profile: Option<String>,
     /// The region asked for; `None` leaves it to AWS's own configuration.
     pub(crate) region: Option<String>,
+    /// The region that a flag names, its own or that of the zone, for what else goes through all of them. A variable or
+    /// the configuration only says where to begin.
+    pub(crate) only_region: Option<String>,
     /// The availability zone asked for; `None` leaves it to EC2.
     pub(crate) zone: Option<String>,
     /// The namespace, in which `__me__` may still stand for the caller.
@@ -203,6 +206,19 @@ fn check(fragment: &Fragment) -> Result<(), SettingsError> {
     Ok(())
 }
 
+/// The regions of a flag that takes several, each once, in the order given.
+pub(crate) fn region_list(origin: &'static str, regions: &[String]) -> Result<Vec<String>, SettingsError> {
+    let mut list: Vec<String> = Vec::new();
+    for region in regions {
+        let told = |fault| SettingsError::Value { origin: Origin::Flag(origin.to_owned()), fault };
+        rules::region(region).map_err(told)?;
+        if !list.contains(region) {
+            list.push(region.clone());
+        }
+    }
+    Ok(list)
+}
+
 impl Settings {
     /// Puts flags, environment and configuration together.
     pub(crate) fn new(
@@ -219,8 +235,10 @@ impl Settings {
             _ => {}
         }
         let text = |written: Option<Text>| written.map(|written| written.value);
+        let by_flag = |region: &Text| matches!(region.origin, Origin::Flag(_));
         Ok(Self {
             aws_profile: text(laid.aws_profile),
+            only_region: text(laid.region.clone().filter(by_flag)),
             region: text(laid.region),
             zone: text(laid.zone),
             namespace: text(laid.namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),

@@ -15,10 +15,10 @@ pub(super) fn read(path: &Path, bytes: &[u8], findings: &mut Findings) -> Option
 fn fragment<'a>(file: &mut Reader<'a, '_>, top: &Table<'a>) -> Fragment {
     let [guard, push, aws] = ["guard", "push", "aws"].map(|name| file.table(top, name));
     let [instance, render, report] = ["instance", "render", "report"].map(|name| file.table(top, name));
-    let [metrics, paths] = ["metrics", "paths"].map(|name| file.table(top, name));
+    let [metrics, autostop, paths] = ["metrics", "autostop", "paths"].map(|name| file.table(top, name));
     let [guard, push, aws] = [&guard, &push, &aws].map(Option::as_ref);
     let [instance, render, report] = [&instance, &render, &report].map(Option::as_ref);
-    let [metrics, paths] = [&metrics, &paths].map(Option::as_ref);
+    let [metrics, autostop, paths] = [&metrics, &autostop, &paths].map(Option::as_ref);
     let top = Some(top);
     Fragment {
         source: file.text(top, "source"),
@@ -46,6 +46,10 @@ fn fragment<'a>(file: &mut Reader<'a, '_>, top: &Table<'a>) -> Fragment {
         metrics_enabled: file.switch(metrics, "enabled"),
         metrics_interval: file.text(metrics, "interval"),
         metrics_namespace: file.text(metrics, "namespace"),
+        autostop_after: file.text(autostop, "after"),
+        autostop_action: file.text(autostop, "action"),
+        autostop_max_load: file.text(autostop, "max_load"),
+        autostop_max_stay: file.text(autostop, "max_stay"),
         paths_state: file.text(paths, "state"),
         paths_runtime: file.text(paths, "runtime"),
         paths_system_keys: file.text(paths, "system_keys"),

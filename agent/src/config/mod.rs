@@ -12,6 +12,7 @@ use fleetkey_common::config_file::Findings;
 use fleetkey_common::names::AccountName;
 use thiserror::Error;
 
+mod autostop;
 mod defaults;
 mod describe;
 mod document;

@@ -24,13 +24,16 @@ const VERBS: &[(&str, Kind)] = &[
     ("agent list", Reads),
     ("agent publish", Writes),
     ("agent url", Reads),
+    ("cleanup", Writes),
     ("completions", Other("it prints a script for a shell")),
     ("config check", Reads),
     ("config path", Reads),
     ("config show", Reads),
     ("create", Writes),
     ("delete-image", Writes),
+    ("doctor", Reads),
     ("image", Writes),
+    ("init", Writes),
     ("list", Reads),
     ("list-images", Reads),
     ("list-options", Reads),
@@ -39,6 +42,7 @@ const VERBS: &[(&str, Kind)] = &[
     ("reboot", Writes),
     ("recreate", Writes),
     ("register-key", Writes),
+    ("reset-security", Writes),
     ("revoke-key", Writes),
     ("role check", Reads),
     ("role list", Reads),
@@ -51,6 +55,7 @@ const VERBS: &[(&str, Kind)] = &[
     ("start", Writes),
     ("stop", Writes),
     ("terminate", Writes),
+    ("update-instance-profile", Writes),
 ];
 
 /// Verbs that print what another does.

@@ -17,8 +17,10 @@ fn flags_count_before_variables_and_fleetkeys_variable_before_cgclouds() {
     let env = [("FLEETKEY_ZONE", "us-west-2a"), ("CGCLOUD_ZONE", "us-east-1b"), ("FLEETKEY_BUCKET", "variable")];
     let found = settings(&flags, &env).unwrap();
     assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("eu-west-1"), Some("flag")));
+    assert_eq!(found.only_region.as_deref(), Some("eu-west-1"));
     let found = settings(&PlaceFlags::default(), &env).unwrap();
     assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("us-west-2"), Some("variable")));
+    assert_eq!(found.only_region, None);
     let found = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", ""), ("CGCLOUD_ZONE", "us-east-1b")]).unwrap();
     assert_eq!((found.region.as_deref(), found.bucket), (Some("us-east-1"), None));
     assert_eq!(found.topic, "fleetkey-agent-notifications");

@@ -89,6 +89,8 @@ async fn what_commands_about_keys_roles_packages_and_the_configuration_print_is_
     printed.run(&operator, "register-key", &[key, "--expires", "90d"]).await?;
     printed.run(&operator, "revoke-key", &["--person", "alice", "--dry-run"]).await?;
     printed.run(&operator, "revoke-key", &["--person", "alice", "--yes"]).await?;
+    printed.run(&operator, "init", &["--dry-run"]).await?;
+    printed.run(&operator, "cleanup", &["--dry-run", "--region", "us-west-2"]).await?;
     printed.run(&operator, "role list", &[]).await?;
     printed.run(&operator, "role show", &["generic-debian-12-box"]).await?;
     printed.run(&operator, "role options", &["generic-debian-12-box"]).await?;

@@ -3,12 +3,15 @@
 mod agent_packages;
 mod box_at_hand;
 mod boxes;
+mod cleanup;
 mod completions;
 mod config;
 mod create;
+mod doctor;
 mod dry_run;
 mod fleetkey;
 mod images;
+mod init;
 mod json;
 mod lifecycle;
 mod list;
