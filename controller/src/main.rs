@@ -29,6 +29,7 @@ mod settings;
 mod ssh;
 mod state;
 mod table;
+mod volume;
 mod wait;
 mod work;
 mod zone;

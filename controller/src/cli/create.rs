@@ -7,6 +7,7 @@ use clap::Args;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
+use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
@@ -84,6 +85,8 @@ struct WhatFlags {
     no_agent: bool,
     #[command(flatten)]
     role_path: RolePath,
+    #[command(flatten)]
+    volumes: VolumeFlags,
 }
 
 /// How it is gone about.
@@ -208,6 +211,8 @@ async fn open(
     let name = crate::selection::name(&fleet.namespace, role)?;
     let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
     let role = what.role_path.load(&role)?;
+    let volumes = what.volumes.wishes()?;
+    let role = role.with_volumes(&volumes.volumes).map_err(Refusal::usage)?;
     if role.abstract_ {
         return Err(Refusal::from(RoleError::Abstract(role.name)).into());
     }
@@ -230,6 +235,7 @@ async fn open(
         agent: !what.no_agent,
         upgrade,
         create_image,
+        volumes,
     };
     let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
     let iam = fleet.iam();

@@ -1,7 +1,6 @@
 //! Carries a plan out: makes what is missing, and launches. What is set out to be made is noted before it is made, and a
 //! launch before it is asked for.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fleetkey_common::aws_names::AbsoluteName;
@@ -13,7 +12,7 @@ use super::plan::Change;
 use super::{GROUP_TAG, World, is_of, profile};
 use crate::aws::launch::{self, Launch, TOKEN_TAG};
 use crate::aws::{CallError, instance_profiles, security_groups};
-use crate::instance::{Instance, NAME_TAG, State};
+use crate::instance::{Instance, State};
 use crate::refusal::Refusal;
 use crate::wait::{Look, WaitError, Waiter};
 
@@ -135,7 +134,6 @@ pub(super) async fn launch(
     world: &World,
     waiter: &Waiter,
     journal: &mut Journal,
-    of: &AbsoluteName,
     prepared: &Prepared,
     group: &str,
 ) -> anyhow::Result<Instance> {
@@ -160,7 +158,7 @@ pub(super) async fn launch(
             user_data: prepared.user_data.clone(),
             disks: prepared.disks.clone(),
             tags,
-            volume_tags: BTreeMap::from([(NAME_TAG.to_owned(), of.to_aws_name())]),
+            volume_tags: prepared.volume_tags.clone(),
         };
         journal.record.launch = Some((launch.clone(), Timestamp::now()));
         journal.save()?;

@@ -4,13 +4,13 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `request` | what was asked for |
-//! | `keys`, `place`, `machine`, `profile` | what that comes to, each by itself; pure |
+//! | `keys`, `place`, `machine`, `kept`, `profile` | what that comes to, each by itself; pure |
 //! | `plan` | the changes, and how they are shown |
 //! | `look` | asks AWS for all that planning needs, and plans |
 //! | `boot` | what the box boots with: the agent, its policies, the role |
 //! | `journal` | what a create has come to, for the command that goes on with it |
 //! | `carry` | makes what is missing and launches |
-//! | `volumes` | names the volumes of a box that was launched |
+//! | `volumes` | attaches the volumes that a box takes over, and names all of them |
 //! | `ready` | waits until the box can be used |
 //! | `undo` | takes back what a create made |
 //! | `course` | all of these in their order |
@@ -19,6 +19,7 @@ mod boot;
 mod carry;
 pub(crate) mod course;
 mod journal;
+pub(crate) mod kept;
 pub(crate) mod keys;
 mod look;
 mod machine;
@@ -42,7 +43,7 @@ use crate::fleet::Fleet;
 use crate::printer::Printer;
 
 /// Tag of a security group: the full name of the boxes that it is for. Only a group that has it is changed.
-const GROUP_TAG: &str = "fleetkey:box";
+const GROUP_TAG: &str = crate::volume::BOX_TAG;
 
 /// Whether a security group is Fleetkey's, for the boxes of this name.
 fn is_of(group: &Group, of: &AbsoluteName) -> bool {

@@ -6,6 +6,7 @@ use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::kept::Wishes;
 use super::keys::Keys;
 use crate::image::ImageChoice;
 use crate::role::Arch;
@@ -54,6 +55,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// Whether an image is taken of it when it is done.
     pub(crate) create_image: bool,
+    /// Its volumes, and its place in a cluster.
+    pub(crate) volumes: Wishes,
 }
 
 /// The parts of a request, in an order that stays.
@@ -74,6 +77,7 @@ struct Parts<'a> {
     agent: bool,
     upgrade: bool,
     create_image: bool,
+    volumes: &'a Wishes,
 }
 
 impl Request {
@@ -101,6 +105,7 @@ impl Request {
             agent: self.agent,
             upgrade: self.upgrade,
             create_image: self.create_image,
+            volumes: &self.volumes,
         };
         // Text, numbers and maps with text for keys are always JSON.
         hex::encode(Sha256::digest(serde_json::to_vec(&parts).unwrap_or_default()))
@@ -111,6 +116,8 @@ impl Request {
 mod tests {
     use super::*;
     use crate::launch::keys;
+    use crate::role::VolumeFlag;
+    use crate::volume::Node;
 
     fn request() -> Request {
         Request {
@@ -129,12 +136,13 @@ mod tests {
             agent: true,
             upgrade: false,
             create_image: false,
+            volumes: Wishes::default(),
         }
     }
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 14] = [
+        let change: [fn(&mut Request); 18] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -149,6 +157,10 @@ mod tests {
             |request| request.root_gib = Some(20),
             |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
             |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+            |request| request.volumes.volumes = vec![VolumeFlag::parse("data=1").unwrap()],
+            |request| request.volumes.reuse = ["vol-1".to_owned()].into(),
+            |request| request.volumes.blank = true,
+            |request| request.volumes.node = Some(Node { cluster: "c".into(), ordinal: 0 }),
         ];
         let mut digests = vec![request().digest()];
         for change in change {
@@ -159,6 +171,6 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 15);
+        assert_eq!(digests.len(), 19);
     }
 }

@@ -7,3 +7,4 @@ mod ground;
 mod images;
 mod input;
 mod permissions;
+mod volumes;
