@@ -88,7 +88,7 @@ make_file_system() {
 
 # A line in fstab, in place of one that we wrote for another disk: the next boot mounts it early, and goes on without it.
 remember() {
-    if grep -v 'x-fleetkey=' /etc/fstab | grep -q "^[^#[:space:]]*[[:space:]]*$folder[[:space:]]"; then return; fi
+    if grep -v 'x-fleetkey=' /etc/fstab | grep -q "^[^#[:space:]]*[[:space:]]*${folder}[[:space:]]"; then return; fi
     uuid=$(blkid --probe --match-tag UUID --output value "$1") || return
     line="UUID=$uuid $folder $2 defaults,nofail,x-systemd.device-timeout=30s,$mark 0 2"
     if grep -qxF "$line" /etc/fstab; then return; fi
