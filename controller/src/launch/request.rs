@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::kept::Wishes;
 use super::keys::Keys;
 use crate::image::ImageChoice;
-use crate::role::Arch;
+use crate::role::{Arch, Asked};
 
 /// From what a box starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub(crate) struct Request {
     pub(crate) create_image: bool,
     /// Its volumes, and its place in a cluster.
     pub(crate) volumes: Wishes,
+    /// When the box powers itself off, as far as that is said over the role.
+    pub(crate) autostop: Asked,
 }
 
 /// The parts of a request, in an order that stays.
@@ -78,6 +80,7 @@ struct Parts<'a> {
     upgrade: bool,
     create_image: bool,
     volumes: &'a Wishes,
+    autostop: Asked,
 }
 
 impl Request {
@@ -106,6 +109,7 @@ impl Request {
             upgrade: self.upgrade,
             create_image: self.create_image,
             volumes: &self.volumes,
+            autostop: self.autostop,
         };
         // Text, numbers and maps with text for keys are always JSON.
         hex::encode(Sha256::digest(serde_json::to_vec(&parts).unwrap_or_default()))
@@ -137,12 +141,13 @@ mod tests {
             upgrade: false,
             create_image: false,
             volumes: Wishes::default(),
+            autostop: Asked::default(),
         }
     }
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 18] = [
+        let change: [fn(&mut Request); 19] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -161,6 +166,7 @@ mod tests {
             |request| request.volumes.reuse = ["vol-1".to_owned()].into(),
             |request| request.volumes.blank = true,
             |request| request.volumes.node = Some(Node { cluster: "c".into(), ordinal: 0 }),
+            |request| request.autostop.after = Some("2h".parse().unwrap()),
         ];
         let mut digests = vec![request().digest()];
         for change in change {
@@ -171,6 +177,6 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 19);
+        assert_eq!(digests.len(), 20);
     }
 }

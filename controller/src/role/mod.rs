@@ -5,6 +5,7 @@
 //! user-data. Nothing here asks AWS, and nothing but [`Library`] reads files.
 
 mod agent_config;
+mod autostop;
 mod cloud_config;
 mod encode;
 mod fields;
@@ -24,6 +25,7 @@ mod volumes;
 mod words;
 mod yaml;
 
+pub(crate) use autostop::{Asked, Autostop, Span};
 pub(crate) use library::Library;
 #[cfg(test)]
 pub(crate) use model::RootVolume;
@@ -35,4 +37,4 @@ pub(crate) use problem::RoleError;
 pub(crate) use render::{AgentInstall, RenderInput};
 pub(crate) use volume::Volume;
 pub(crate) use volumes::VolumeFlag;
-pub(crate) use words::{Arch, PackageFormat, Protocol};
+pub(crate) use words::{Arch, AutostopAction, PackageFormat, Protocol};
