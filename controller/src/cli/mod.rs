@@ -21,6 +21,7 @@ mod config;
 mod converge;
 mod create;
 mod create_autostop;
+mod create_volumes;
 mod delete_image;
 mod doctor;
 mod dry_run;
@@ -28,6 +29,7 @@ mod image;
 mod init;
 mod list;
 mod list_images;
+mod list_volumes;
 mod man;
 mod missing;
 mod on_box;
@@ -77,6 +79,7 @@ enum Verb {
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    ListVolumes(list_volumes::ListVolumes),
     Man(man::Man),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
@@ -159,6 +162,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
+        Verb::ListVolumes(verb) => verb.run(&settings, printer).await,
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,

@@ -38,6 +38,7 @@ const VERBS: &[(&str, Kind)] = &[
     ("list-images", Reads),
     ("list-options", Reads),
     ("list-roles", Reads),
+    ("list-volumes", Reads),
     ("man", Other("it writes where it is told to, and nowhere else")),
     ("reboot", Writes),
     ("recreate", Writes),

@@ -60,6 +60,7 @@ async fn what_commands_about_boxes_and_images_print_is_as_the_schema_says() -> R
     let mut printed = Printed::default();
     printed.run(&operator, "list", &[]).await?;
     printed.run(&operator, "list", &["none"]).await?;
+    printed.run(&operator, "list-volumes", &[]).await?;
     printed.run(&operator, "show", &["web"]).await?;
     printed.run(&operator, "reboot", &["web", "--dry-run"]).await?;
     printed.run(&operator, "reboot", &["web"]).await?;

@@ -10,3 +10,4 @@ mod in_step;
 mod input;
 mod permissions;
 mod printed;
+mod volumes;
