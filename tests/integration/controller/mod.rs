@@ -6,6 +6,7 @@ mod boxes;
 mod create;
 mod fleetkey;
 mod images;
+mod interop;
 mod lifecycle;
 mod list;
 mod permissions;
