@@ -28,6 +28,9 @@ const NAMESPACE: &str = "/prod/";
 /// Where pages say that her home is.
 const HOME: &str = "/home/alice";
 
+/// What pages say for the number of her account.
+const ACCOUNT: &str = "123456789012";
+
 /// IAM users, and the group that each is in. All have a key: `NAME.pub` in the clone, and `~/.ssh/NAME`.
 const PEOPLE: [(&str, Option<&str>); 5] =
     [("alice", Some("developers")), ("bob", Some("developers")), ("carol", Some("ci")), ("dave", None), ("erin", None)];
@@ -80,12 +83,14 @@ impl Reader {
 
     /// Runs an example where it belongs. The first on a box, where the page has none, makes one of role `box`.
     pub(crate) fn run(&mut self, example: &Example, limit: Duration) -> Result<Ran> {
+        let account = self.cloud.account().account_id().to_owned();
+        let script = example.script.replace(ACCOUNT, &account);
         let mut ran = match example.place {
-            Place::Operator => self.operator.run(&example.script, limit)?,
-            Place::Box => self.box_shell()?.run(&example.script, limit)?,
+            Place::Operator => self.operator.run(&script, limit)?,
+            Place::Box => self.box_shell()?.run(&script, limit)?,
         };
         let home = self.home.path().to_str().context("the home's path is UTF-8")?;
-        ran.output = ran.output.replace(home, HOME);
+        ran.output = ran.output.replace(home, HOME).replace(&account, ACCOUNT);
         Ok(ran)
     }
 
