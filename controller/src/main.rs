@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
 mod details;
+mod doctor;
 mod expiry;
 mod fleet;
 mod holdings;
@@ -19,6 +21,7 @@ mod listing;
 mod log;
 mod package;
 mod printer;
+mod progress;
 mod refusal;
 mod registration;
 mod revocation;
@@ -28,6 +31,7 @@ mod session;
 mod settings;
 mod ssh;
 mod state;
+mod sweep;
 mod table;
 mod wait;
 mod work;

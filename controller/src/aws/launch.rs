@@ -8,8 +8,8 @@ use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification, HttpTokensState,
     IamInstanceProfileSpecification, InstanceBlockDeviceMappingSpecification, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, ResourceType, Tag, TagSpecification,
-    VolumeType,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, ResourceType, ShutdownBehavior, Tag,
+    TagSpecification, VolumeType,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,9 @@ pub(crate) struct Launch {
     pub(crate) tags: BTreeMap<String, String>,
     /// The tags of its volumes.
     pub(crate) volume_tags: BTreeMap<String, String>,
+    /// What EC2 does with it when it powers itself off: `stop` or `terminate`; `None` is EC2's own choice, `stop`.
+    #[serde(default)]
+    pub(crate) on_power_off: Option<String>,
 }
 
 /// A volume of the instance.
@@ -92,6 +95,7 @@ pub(crate) async fn run(client: &Client, launch: &Launch) -> Result<Instance, Ca
         .set_key_name(launch.key_name.clone())
         .user_data(&launch.user_data)
         .metadata_options(metadata)
+        .set_instance_initiated_shutdown_behavior(launch.on_power_off.as_deref().map(ShutdownBehavior::from))
         .set_block_device_mappings(Some(launch.disks.iter().map(mapping).collect()))
         .tag_specifications(specification(ResourceType::Instance, &launch.tags))
         .tag_specifications(specification(ResourceType::Volume, &launch.volume_tags))

@@ -7,6 +7,7 @@ use clap::Args;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
+use super::create_autostop::AutostopFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
@@ -19,9 +20,8 @@ use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::role::{Arch, Autostop, Role};
 use crate::selection::parse_id;
-use crate::session::find_bucket;
 use crate::settings::Settings;
 use crate::wait::{Waiter, parse_timeout};
 
@@ -49,6 +49,8 @@ pub(super) struct LaunchFlags {
     role: String,
     #[command(flatten)]
     what: WhatFlags,
+    #[command(flatten)]
+    autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
 }
@@ -87,7 +89,7 @@ struct WhatFlags {
 }
 
 /// How it is gone about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "How it is done")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct HowFlags {
@@ -146,7 +148,7 @@ fn parse_type(text: &str) -> Result<String, String> {
     Err("an instance type has a family and a size, such as t3.small".to_owned())
 }
 
-fn parse_vpc(text: &str) -> Result<String, String> {
+pub(super) fn parse_vpc(text: &str) -> Result<String, String> {
     parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
 }
 
@@ -172,7 +174,7 @@ pub(super) async fn launch(
     let interrupted = interrupt::listen().context("listening for signals")?;
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
-    let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
+    let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
@@ -196,21 +198,18 @@ fn after(manner: Manner, create_image: bool) -> Vec<&'static str> {
 
 /// Reads the role and what was asked for, and opens the world.
 async fn open(
-    what: &WhatFlags,
-    role: &str,
+    flags: &LaunchFlags,
     source: Source,
     upgrade: bool,
-    create_image: bool,
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
+    let LaunchFlags { role, what, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
-    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let role = what.role_path.load(&role)?;
-    if role.abstract_ {
-        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
-    }
+    let mut role = what.role_path.of(&name)?;
+    let autostop = autostop.asked();
+    role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
     let specs = key_specs(&what.keypairs, settings);
     let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
     let caller = fleet.caller().await?.clone();
@@ -229,12 +228,10 @@ async fn open(
         options: named_values(&what.option)?,
         agent: !what.no_agent,
         upgrade,
-        create_image,
+        create_image: how.create_image,
+        autostop,
     };
-    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-    let iam = fleet.iam();
-    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
-    Ok((world, request, role))
+    Ok((World::open(fleet, settings, printer).await?, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {

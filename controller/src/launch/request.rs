@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::keys::Keys;
 use crate::image::ImageChoice;
-use crate::role::Arch;
+use crate::role::{Arch, Asked};
 
 /// From what a box starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// Whether an image is taken of it when it is done.
     pub(crate) create_image: bool,
+    /// When the box powers itself off, as far as that is said over the role.
+    pub(crate) autostop: Asked,
 }
 
 /// The parts of a request, in an order that stays.
@@ -74,6 +76,7 @@ struct Parts<'a> {
     agent: bool,
     upgrade: bool,
     create_image: bool,
+    autostop: Asked,
 }
 
 impl Request {
@@ -101,6 +104,7 @@ impl Request {
             agent: self.agent,
             upgrade: self.upgrade,
             create_image: self.create_image,
+            autostop: self.autostop,
         };
         // Text, numbers and maps with text for keys are always JSON.
         hex::encode(Sha256::digest(serde_json::to_vec(&parts).unwrap_or_default()))
@@ -129,12 +133,13 @@ mod tests {
             agent: true,
             upgrade: false,
             create_image: false,
+            autostop: Asked::default(),
         }
     }
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 14] = [
+        let change: [fn(&mut Request); 15] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -149,6 +154,7 @@ mod tests {
             |request| request.root_gib = Some(20),
             |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
             |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+            |request| request.autostop.after = Some("2h".parse().unwrap()),
         ];
         let mut digests = vec![request().digest()];
         for change in change {
@@ -159,6 +165,6 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 15);
+        assert_eq!(digests.len(), 16);
     }
 }

@@ -3,10 +3,16 @@
 mod agent_packages;
 mod box_at_hand;
 mod boxes;
+mod cleanup;
 mod create;
+mod doctor;
 mod fleetkey;
 mod images;
+<<<<<<< HEAD
 mod interop;
+=======
+mod init;
+>>>>>>> lead
 mod lifecycle;
 mod list;
 mod permissions;
