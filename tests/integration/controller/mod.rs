@@ -8,11 +8,8 @@ mod create;
 mod doctor;
 mod fleetkey;
 mod images;
-<<<<<<< HEAD
-mod interop;
-=======
 mod init;
->>>>>>> lead
+mod interop;
 mod lifecycle;
 mod list;
 mod permissions;
