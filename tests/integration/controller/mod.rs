@@ -12,6 +12,7 @@ mod dry_run;
 mod fleetkey;
 mod images;
 mod init;
+mod interop;
 mod json;
 mod lifecycle;
 mod list;
