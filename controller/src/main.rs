@@ -33,6 +33,7 @@ mod ssh;
 mod state;
 mod sweep;
 mod table;
+mod volume;
 mod wait;
 mod work;
 mod zone;

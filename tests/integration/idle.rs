@@ -121,6 +121,7 @@ fn an_ordinary_user_holds_it_off_by_stay_and_takes_it_back_and_is_told_at_login(
     let motd = "This box is stopped after 1m without a session and with little load.";
     let shown = booted.sh(&format!("echo exit | {SSH} -tt ubuntu@127.0.0.1"));
     assert!(shown.contains(motd) && shown.contains("ubuntu holds it on until "), "{shown}");
+    assert!(booted.sh("runuser -u ubuntu -- cat /run/motd.d/fleetkey").contains(motd));
     let now = booted.sh("runuser -u ubuntu -- fleetkey-agent stay");
     assert!(now.contains("stay, by ubuntu") && now.contains("fleetkey-agent stay 4h"), "{now}");
 

@@ -2,10 +2,10 @@
 //! 1.3.1 (2018) or later. It is public, and says nothing that a user of the box could not find out.
 
 use std::ffi::OsStr;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use crate::write::{open_private_folder, replace_file};
 const FOLDER: &str = "/run/motd.d";
 /// The file in it.
 const FILE: &str = "fleetkey";
+/// What others need to read what is in the folder.
+const READABLE: u32 = 0o055;
 
 /// The rule, and who holds the box on until when.
 pub fn text(settings: &AutostopSettings, holds: &[(String, Duration)], now: Timestamp) -> String {
@@ -47,7 +49,11 @@ pub fn minute(now: Timestamp, left: Duration) -> String {
 /// Puts the notice up.
 pub(super) fn put(text: &str) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o755).create(FOLDER)?;
-    let folder = open_private_folder(Path::new(FOLDER)).map_err(io::Error::other)?;
+    let folder = File::from(open_private_folder(Path::new(FOLDER)).map_err(io::Error::other)?);
+    // Made just now, it has what the service's umask has left of its mode.
+    if folder.metadata()?.permissions().mode() & READABLE != READABLE {
+        folder.set_permissions(Permissions::from_mode(0o755))?;
+    }
     replace_file(folder.as_fd(), OsStr::new(FILE), text.as_bytes(), 0o644).map(|_| ()).map_err(io::Error::other)
 }
 

@@ -8,6 +8,7 @@ use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
 use super::create_autostop::AutostopFlags;
+use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
@@ -86,6 +87,8 @@ struct WhatFlags {
     no_agent: bool,
     #[command(flatten)]
     role_path: RolePath,
+    #[command(flatten)]
+    volumes: VolumeFlags,
 }
 
 /// How it is gone about.
@@ -207,7 +210,8 @@ async fn open(
     let LaunchFlags { role, what, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
-    let mut role = what.role_path.of(&name)?;
+    let volumes = what.volumes.wishes()?;
+    let mut role = what.role_path.of(&name)?.with_volumes(&volumes.volumes).map_err(Refusal::usage)?;
     let autostop = autostop.asked();
     role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
     let specs = key_specs(&what.keypairs, settings);
@@ -230,6 +234,7 @@ async fn open(
         upgrade,
         create_image: how.create_image,
         autostop,
+        volumes,
     };
     Ok((World::open(fleet, settings, printer).await?, request, role))
 }

@@ -1,7 +1,6 @@
 //! Carries a plan out: makes what is missing, and launches. What is set out to be made is noted before it is made, and a
 //! launch before it is asked for.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_ec2::Client as Ec2Client;
@@ -15,7 +14,7 @@ use super::plan::Change;
 use super::{BOX_TAG, MADE_TAG, World, description, is_of, profile};
 use crate::aws::launch::{self, Launch, TOKEN_TAG};
 use crate::aws::{CallError, instance_profiles, security_groups};
-use crate::instance::{Instance, NAME_TAG, State};
+use crate::instance::{Instance, State};
 use crate::refusal::Refusal;
 use crate::wait::{Look, WaitError, Waiter};
 
@@ -152,7 +151,6 @@ pub(super) async fn launch(
     world: &World,
     waiter: &Waiter,
     journal: &mut Journal,
-    of: &AbsoluteName,
     prepared: &Prepared,
     group: &str,
 ) -> anyhow::Result<Instance> {
@@ -178,10 +176,7 @@ pub(super) async fn launch(
             disks: prepared.disks.clone(),
             tags,
             on_power_off: prepared.on_power_off.clone(),
-            volume_tags: BTreeMap::from([
-                (NAME_TAG.to_owned(), of.to_aws_name()),
-                (BOX_TAG.to_owned(), of.to_string()),
-            ]),
+            volume_tags: prepared.volume_tags.clone(),
         };
         journal.record.launch = Some((launch.clone(), Timestamp::now()));
         journal.save()?;

@@ -126,6 +126,7 @@ impl Course<'_> {
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
         if State::LIVE.contains(&instance.state) {
+            volumes::take_over(self.world, self.waiter, &instance, &journal.record.found).await?;
             volumes::name_volumes(self.world, self.waiter, &instance, self.role).await?;
         }
         self.finish(Made { instance, resumed, image: None }, journal, take_image).await
@@ -141,10 +142,11 @@ impl Course<'_> {
             record.made = old.record.made.clone();
             old.forget()?;
         }
+        record.found.clone_from(&prepared.found);
         let journal = journal.insert(Journal::begin(folder, record)?);
         journal.save()?;
         let group = carry::make(world, waiter, journal, name, &prepared).await?;
-        let instance = carry::launch(world, waiter, journal, name, &prepared, &group).await?;
+        let instance = carry::launch(world, waiter, journal, &prepared, &group).await?;
         journal.record.instance = Some(instance.id.clone());
         journal.save()?;
         let (kind, zone) = (&instance.instance_type, &instance.zone);

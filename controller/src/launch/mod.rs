@@ -4,14 +4,14 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `request` | what was asked for |
-//! | `keys`, `place`, `machine`, `profile` | what that comes to, each by itself; pure |
+//! | `keys`, `place`, `machine`, `kept`, `profile` | what that comes to, each by itself; pure |
 //! | `plan` | the changes, and how they are shown |
 //! | `look` | asks AWS for all that planning needs, and plans |
 //! | `boot` | what the box boots with: the agent, its policies, the role |
 //! | `journal` | what a create has come to, for the command that goes on with it |
 //! | `carry` | makes what is missing and launches |
 //! | `converge` | the same for what is there already, without a launch |
-//! | `volumes` | names the volumes of a box that was launched |
+//! | `volumes` | attaches the volumes that a box takes over, and names all of them |
 //! | `ready` | waits until the box can be used |
 //! | `undo` | takes back what a create made |
 //! | `course` | all of these in their order |
@@ -21,6 +21,7 @@ mod carry;
 pub(crate) mod converge;
 pub(crate) mod course;
 mod journal;
+pub(crate) mod kept;
 pub(crate) mod keys;
 mod look;
 mod machine;
@@ -49,7 +50,7 @@ pub(crate) use carry::Hands;
 
 /// Tag of a security group, and of a box's volumes: the full name of the boxes that it is for. Only a group that has it
 /// is changed.
-pub(crate) const BOX_TAG: &str = "fleetkey:box";
+pub(crate) use crate::volume::BOX_TAG;
 
 /// Tag of a security group: when it was made, which EC2 does not tell.
 pub(crate) const MADE_TAG: &str = "fleetkey:made";

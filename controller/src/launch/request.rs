@@ -6,6 +6,7 @@ use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::kept::Wishes;
 use super::keys::Keys;
 use crate::image::ImageChoice;
 use crate::role::{Arch, Asked};
@@ -54,6 +55,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// Whether an image is taken of it when it is done.
     pub(crate) create_image: bool,
+    /// Its volumes, and its place in a cluster.
+    pub(crate) volumes: Wishes,
     /// When the box powers itself off, as far as that is said over the role.
     pub(crate) autostop: Asked,
 }
@@ -76,6 +79,7 @@ struct Parts<'a> {
     agent: bool,
     upgrade: bool,
     create_image: bool,
+    volumes: &'a Wishes,
     autostop: Asked,
 }
 
@@ -104,6 +108,7 @@ impl Request {
             agent: self.agent,
             upgrade: self.upgrade,
             create_image: self.create_image,
+            volumes: &self.volumes,
             autostop: self.autostop,
         };
         // Text, numbers and maps with text for keys are always JSON.
@@ -115,6 +120,8 @@ impl Request {
 mod tests {
     use super::*;
     use crate::launch::keys;
+    use crate::role::VolumeFlag;
+    use crate::volume::Node;
 
     fn request() -> Request {
         Request {
@@ -133,13 +140,14 @@ mod tests {
             agent: true,
             upgrade: false,
             create_image: false,
+            volumes: Wishes::default(),
             autostop: Asked::default(),
         }
     }
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 15] = [
+        let change: [fn(&mut Request); 19] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -154,6 +162,10 @@ mod tests {
             |request| request.root_gib = Some(20),
             |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
             |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+            |request| request.volumes.volumes = vec![VolumeFlag::parse("data=1").unwrap()],
+            |request| request.volumes.reuse = ["vol-1".to_owned()].into(),
+            |request| request.volumes.blank = true,
+            |request| request.volumes.node = Some(Node { cluster: "c".into(), ordinal: 0 }),
             |request| request.autostop.after = Some("2h".parse().unwrap()),
         ];
         let mut digests = vec![request().digest()];
@@ -165,6 +177,6 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 16);
+        assert_eq!(digests.len(), 20);
     }
 }

@@ -103,7 +103,10 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
     if let Err(error) = shown(world, async || launch::with_id(ec2, &id).await).await {
         world.printer.detail(&format!("{error:#}"));
     }
-    let kept: Vec<_> = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str()).collect();
+    // What was taken over had data before: it stays, and the box only lets go of it.
+    let taken_over = |device: &str| record.found.iter().any(|found| found.device == device);
+    let kept = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str());
+    let kept: Vec<_> = kept.filter(|device| !taken_over(device)).collect();
     if !kept.is_empty()
         && let Err(error) = launch::drop_volumes(ec2, &id, &kept).await
     {
