@@ -27,6 +27,27 @@ pub(crate) enum Which<'a> {
     Near(&'a AbsoluteName, &'a Namespace),
 }
 
+impl Which<'_> {
+    /// Whether boxes of this name are meant.
+    pub(crate) fn means(&self, of: &AbsoluteName) -> bool {
+        match self {
+            Self::Namespace(namespace) => namespace.contains(of),
+            Self::Name(name) => of == *name,
+            Self::Near(name, namespace) => of.base_name() == name.base_name() || namespace.contains(of),
+        }
+    }
+
+    /// What a filter on the full names of boxes is to match, any of it, in which `*` stands for anything.
+    pub(crate) fn full_names(&self) -> Vec<String> {
+        let below = |namespace: &Namespace| AbsoluteName::from(namespace.clone()).to_string() + "*";
+        match self {
+            Self::Namespace(namespace) => vec![below(namespace)],
+            Self::Name(name) => vec![name.to_string()],
+            Self::Near(name, namespace) => vec![below(namespace), format!("*/{}", name.base_name())],
+        }
+    }
+}
+
 const DESCRIBE: &str = "ec2 DescribeInstances";
 
 /// The boxes in one of `states`, in no order.
@@ -42,12 +63,8 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
     while let Some(page) = pages.next().await {
         let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
         let instances = reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());
-        found.extend(instances.filter_map(Instance::read).filter(|instance| match which {
-            // The pattern says less than it should: `_` is a slash or half an underscore.
-            Which::Namespace(namespace) => namespace.contains(&instance.name),
-            Which::Name(name) => instance.name == **name,
-            Which::Near(name, namespace) => instance.role() == name.base_name() || namespace.contains(&instance.name),
-        }));
+        // The pattern says less than it should: `_` is a slash or half an underscore.
+        found.extend(instances.filter_map(Instance::read).filter(|instance| which.means(&instance.name)));
     }
     Ok(found)
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::operation::describe_volumes::builders::DescribeVolumesFluentBuilder;
 use aws_sdk_ec2::types;
-use fleetkey_common::aws_names::AbsoluteName;
 use jiff::Timestamp;
 
 use super::instances::{Which, filter};
@@ -26,17 +25,10 @@ pub(crate) async fn of_box(client: &Client, id: &str) -> Result<Vec<Volume>, Cal
 
 /// The volumes that boxes have beside their root volumes, and those that outlived their boxes; by name, oldest first.
 pub(crate) async fn stored(client: &Client, which: &Which<'_>) -> Result<Vec<Stored>, CallError> {
-    let pattern = match which {
-        Which::Namespace(namespace) => AbsoluteName::from((*namespace).clone()).to_string() + "*",
-        Which::Name(name) => name.to_string(),
-    };
-    let call = client.describe_volumes().filters(filter(&format!("tag:{BOX_TAG}"), [pattern]));
+    let call = client.describe_volumes().filters(filter(&format!("tag:{BOX_TAG}"), which.full_names()));
     let call = call.filters(filter("tag-key", [VOLUME_TAG.to_owned()]));
     let mut found: Vec<_> = all(call, DESCRIBE).await?.into_iter().filter_map(Stored::read).collect();
-    found.retain(|volume| match which {
-        Which::Namespace(namespace) => namespace.contains(&volume.of),
-        Which::Name(name) => volume.of == **name,
-    });
+    found.retain(|volume| which.means(&volume.of));
     found.sort_by(|one, other| {
         (&one.of, &one.node, &one.label, one.made, &one.id).cmp(&(
             &other.of,
