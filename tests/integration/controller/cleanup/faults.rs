@@ -116,7 +116,7 @@ async fn interrupted_it_ends_what_it_has_begun_and_begins_nothing_more() -> Resu
     ground.proxy.spoil("ec2:DeleteSnapshot", Fault::Hang);
     let words = ["cleanup", "--namespace", "/prod/", "--only", "snapshots", "--yes", "--older-than", "0s"];
     let mut running = ground.operator.start(&[&words[..], &["--region", HERE, "--output", "json"]].concat())?;
-    let deadline = std::time::Duration::from_secs(60);
+    let deadline = std::time::Duration::from_mins(1);
     wait_until("four are being deleted", deadline, || Ok(ground.proxy.held().len() == 4))?;
     running.signal(Signal::SIGINT)?;
     running.says("interrupted: ").await?;

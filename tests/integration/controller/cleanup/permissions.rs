@@ -54,7 +54,13 @@ async fn cleaning_up_needs_every_permission_of_its_policy_and_no_other() -> Resu
     let key = TestKey::new("bob")?;
     litter(&ground, &key).await?;
     moto.enforce_iam(0)?;
-    let all = ["--yes", "--older-than", "0s", "--region", HERE];
+    // moto has the regions of all partitions, and no credentials for those of others.
+    let regions = ground.cloud().ec2().describe_regions().send().await?.regions.unwrap_or_default();
+    let other =
+        |name: &String| name.starts_with("cn-") || ["gov", "iso", "eusc"].iter().any(|part| name.contains(part));
+    let others: Vec<_> = regions.into_iter().filter_map(|region| region.region_name).filter(other).collect();
+    let skipped = others.iter().flat_map(|name| ["--skip-region", name.as_str()]);
+    let all: Vec<_> = ["--yes", "--older-than", "0s", "--region", HERE].into_iter().chain(skipped).collect();
     // Each without one permission: what needs it is left, and what does not may be gone, so that the rest follows.
     for (kind, needed) in [
         (
@@ -97,6 +103,10 @@ async fn cleaning_up_needs_every_permission_of_its_policy_and_no_other() -> Resu
     ] {
         let words = [&all[..], &["--only", kind]].concat();
         for action in needed {
+            // Queue and subscription go each by itself: what went without the last permission is made again.
+            if kind == "queues" {
+                ground.agents_queue(GONE).await?;
+            }
             allow(ground.cloud(), &policy, Some(action)).await?;
             let ran = ground.cleanup(&words).await?.ended(1);
             assert!(tells_of(&ran.stderr, action), "{kind} {action}: {}", ran.stderr);
