@@ -18,6 +18,7 @@ mod lifecycle;
 mod listing;
 mod log;
 mod package;
+mod price;
 mod printer;
 mod refusal;
 mod registration;

@@ -29,9 +29,10 @@ pub(crate) struct PlaceFlags {
     /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, else AWS's own configuration]
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
-    /// Availability zone, which implies the region [default: FLEETKEY_ZONE, CGCLOUD_ZONE, else any that EC2 picks]
-    #[arg(short, long, global = true, value_name = "ZONE")]
-    pub(crate) zone: Option<String>,
+    /// Availability zone, which implies the region; create tries several, separated by commas, one after another
+    /// [default: FLEETKEY_ZONE, CGCLOUD_ZONE, else any that EC2 picks]
+    #[arg(short, long, global = true, value_name = "ZONE", value_delimiter = ',')]
+    pub(crate) zone: Vec<String>,
     /// Namespace of boxes and images: / or /name/; __me__ in it is your IAM user name [default: FLEETKEY_NAMESPACE,
     /// CGCLOUD_NAMESPACE, else /__me__/]
     #[arg(short, long, global = true, value_name = "NAMESPACE")]
@@ -49,8 +50,10 @@ pub(crate) struct PlaceFlags {
 pub(crate) struct Settings {
     /// The region asked for; `None` leaves it to AWS's own configuration.
     pub(crate) region: Option<String>,
-    /// The availability zone asked for; `None` leaves it to EC2.
-    pub(crate) zone: Option<String>,
+    /// The availability zones asked for, in the order in which they are tried; none leaves it to EC2.
+    pub(crate) zones: Vec<String>,
+    /// Whether a flag names the zones: those of a variable are only a default.
+    pub(crate) zones_by_flag: bool,
     /// The namespace, in which `__me__` may still stand for the caller.
     pub(crate) namespace: String,
     /// Who `__me__` is, where that need not be asked.
@@ -75,6 +78,14 @@ pub(crate) enum SettingsError {
         origin: &'static str,
         /// Its value.
         zone: String,
+    },
+    /// Zones of several regions.
+    #[error("{origin} {zones} is in several regions; a box is in one")]
+    Apart {
+        /// The flag or variable.
+        origin: &'static str,
+        /// The zones as given.
+        zones: String,
     },
     /// Zone and region do not go together.
     #[error("--zone {zone} is not in --region {region}; leave --region out: the zone implies it")]
@@ -112,7 +123,7 @@ impl Settings {
     pub(crate) fn new(flags: &PlaceFlags, env: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variable = |name: &'static str| env(name).filter(|value| !value.is_empty()).map(|value| (name, value));
         let first = |names: [&'static str; 2]| names.into_iter().find_map(variable);
-        let (region, zone) = place(flags, first(ZONE_VARIABLES))?;
+        let (region, zones) = place(flags, first(ZONE_VARIABLES))?;
         let bucket = match (&flags.bucket, variable(BUCKET_VARIABLE)) {
             (Some(bucket), _) => Some(checked(&BUCKET, "--bucket", bucket)?),
             (None, Some((origin, bucket))) => Some(checked(&BUCKET, origin, &bucket)?),
@@ -125,7 +136,8 @@ impl Settings {
             .transpose()?;
         Ok(Self {
             region,
-            zone,
+            zones,
+            zones_by_flag: !flags.zone.is_empty(),
             namespace: flags
                 .namespace
                 .clone()
@@ -140,29 +152,42 @@ impl Settings {
     }
 }
 
-/// Region and zone. A zone that a variable names is only a default: `--region` with another region leaves it out.
+/// Region and zones. Zones that a variable names are only a default: `--region` with another region leaves them out.
 fn place(
     flags: &PlaceFlags,
     variable: Option<(&'static str, String)>,
-) -> Result<(Option<String>, Option<String>), SettingsError> {
-    let implied = |origin, zone: &str| region_of(zone).ok_or(SettingsError::Zone { origin, zone: zone.to_owned() });
+) -> Result<(Option<String>, Vec<String>), SettingsError> {
     let asked = flags.region.as_deref().map(|region| checked(&REGION, "--region", region)).transpose()?;
-    match (asked, &flags.zone, variable) {
-        (asked, Some(zone), _) => match (implied("--zone", zone)?, asked) {
+    match (asked, flags.zone.as_slice(), variable) {
+        (asked, zones @ [first, ..], _) => match (implied("--zone", zones)?, asked) {
             (region, Some(asked)) if region != asked => {
-                Err(SettingsError::Elsewhere { zone: zone.clone(), region: asked })
+                Err(SettingsError::Elsewhere { zone: first.clone(), region: asked })
             }
-            (region, _) => Ok((Some(region), Some(zone.clone()))),
+            (region, _) => Ok((Some(region), zones.to_vec())),
         },
-        (asked, None, Some((origin, zone))) => {
-            let region = implied(origin, &zone)?;
+        (asked, [], Some((origin, zones))) => {
+            let zones: Vec<_> = zones.split(',').map(str::to_owned).collect();
+            let region = implied(origin, &zones)?;
             match asked {
-                Some(asked) if asked != region => Ok((Some(asked), None)),
-                _ => Ok((Some(region), Some(zone))),
+                Some(asked) if asked != region => Ok((Some(asked), Vec::new())),
+                _ => Ok((Some(region), zones)),
             }
         }
-        (asked, None, None) => Ok((asked, None)),
+        (asked, [], None) => Ok((asked, Vec::new())),
     }
+}
+
+/// The one region that all of these zones are in.
+fn implied(origin: &'static str, zones: &[String]) -> Result<String, SettingsError> {
+    let mut region: Option<String> = None;
+    for zone in zones {
+        let of = region_of(zone).ok_or(SettingsError::Zone { origin, zone: zone.clone() })?;
+        if region.as_ref().is_some_and(|region| *region != of) {
+            return Err(SettingsError::Apart { origin, zones: zones.join(",") });
+        }
+        region = Some(of);
+    }
+    region.ok_or(SettingsError::Zone { origin, zone: String::new() })
 }
 
 struct Rule {
@@ -229,18 +254,36 @@ mod tests {
     fn a_zone_counts_only_in_its_own_region() {
         let flags = |region: Option<&str>, zone: Option<&str>| PlaceFlags {
             region: region.map(str::to_owned),
-            zone: zone.map(str::to_owned),
+            zone: zone.into_iter().map(str::to_owned).collect(),
             ..PlaceFlags::default()
         };
         let env = [("FLEETKEY_ZONE", "us-west-2a")];
-        let place = |flags: &PlaceFlags| settings(flags, &env).map(|found| (found.region.unwrap(), found.zone));
-        let found = |region: &str, zone: Option<&str>| Ok((region.to_owned(), zone.map(str::to_owned)));
+        let place = |flags: &PlaceFlags| settings(flags, &env).map(|found| (found.region.unwrap(), found.zones));
+        let found =
+            |region: &str, zone: Option<&str>| Ok((region.to_owned(), zone.into_iter().map(str::to_owned).collect()));
         assert_eq!(place(&flags(None, None)), found("us-west-2", Some("us-west-2a")));
         assert_eq!(place(&flags(Some("us-west-2"), None)), found("us-west-2", Some("us-west-2a")));
         assert_eq!(place(&flags(Some("eu-west-1"), None)), found("eu-west-1", None));
         assert_eq!(place(&flags(None, Some("eu-west-1b"))), found("eu-west-1", Some("eu-west-1b")));
         let error = place(&flags(Some("eu-west-1"), Some("us-west-2a"))).unwrap_err();
         assert!(matches!(error, SettingsError::Elsewhere { .. }), "{error}");
+    }
+
+    #[test]
+    fn several_zones_keep_their_order_and_are_of_one_region() {
+        let flags = |zones: &[&str]| PlaceFlags {
+            zone: zones.iter().map(ToString::to_string).collect(),
+            ..PlaceFlags::default()
+        };
+        let found = settings(&flags(&["us-west-2b", "us-west-2a"]), &[]).unwrap();
+        assert_eq!((found.region.as_deref(), found.zones_by_flag), (Some("us-west-2"), true));
+        assert_eq!(found.zones, ["us-west-2b", "us-west-2a"]);
+        let found = settings(&flags(&[]), &[("CGCLOUD_ZONE", "us-west-2c,us-west-2a")]).unwrap();
+        assert_eq!((found.zones.join(" ").as_str(), found.zones_by_flag), ("us-west-2c us-west-2a", false));
+        let error = settings(&flags(&["us-west-2b", "eu-west-1a"]), &[]).unwrap_err();
+        assert_eq!(error.to_string(), "--zone us-west-2b,eu-west-1a is in several regions; a box is in one");
+        let error = settings(&flags(&["us-west-2b", ""]), &[]).unwrap_err();
+        assert!(matches!(error, SettingsError::Zone { origin: "--zone", .. }), "{error}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(crate) mod people;
 pub(crate) mod places;
 pub(crate) mod security_groups;
 pub(crate) mod snapshots;
+pub(crate) mod spot;
 pub(crate) mod volumes;
 
 /// A call to AWS that failed.

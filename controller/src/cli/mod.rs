@@ -15,6 +15,7 @@ use crate::settings::{PlaceFlags, Settings};
 mod agent;
 mod asking;
 mod create;
+mod create_spot;
 mod delete_image;
 mod image;
 mod list;
