@@ -23,6 +23,7 @@ pub(crate) struct Price(u64);
 
 impl Price {
     /// In millionths of a dollar.
+    #[cfg(test)]
     pub(crate) const fn from_millionths(millionths: u64) -> Self {
         Self(millionths)
     }

@@ -15,6 +15,7 @@ use super::look::Prepared;
 use super::spot::{self, Patience, Unfilled};
 use crate::aws::launch::{self, Launch, Open, Spot, TOKEN_TAG};
 use crate::instance::{Instance, NAME_TAG, State};
+use crate::refusal::Refusal;
 use crate::wait::{WaitError, Waiter};
 
 /// How long a launch whose answer was never heard may still be under way. What does not exist after that was never
@@ -73,7 +74,7 @@ pub(super) async fn launch(
         };
         let next = Next::after(code_of(&error));
         if next == Next::Nowhere || journal.record.instance.is_some() {
-            return Err(error);
+            return Err(explain(error));
         }
         let over = error.downcast_ref().is_some_and(Unfilled::is_expired);
         let held = error.downcast_ref::<Unfilled>().is_some();
@@ -147,6 +148,18 @@ impl Launching<'_> {
             spot,
         }
     }
+}
+
+/// Adds what to do about an error that the first spot instance of an account has.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    if code_of(&error) != Some("AuthFailure.ServiceLinkedRoleCreationNotPermitted") {
+        return error;
+    }
+    let refusal = Refusal::new(
+        "the account has no role by which EC2 launches spot instances, and the caller may not make it",
+    )
+    .hint("aws iam create-service-linked-role --aws-service-name spot.amazonaws.com makes it, once for the account");
+    error.context(refusal)
 }
 
 /// Notes that there is nothing more to find out of a launch: nobody asks for the same again.

@@ -215,7 +215,11 @@ impl Gathering<'_> {
                 self.take_in(&waiter, &instance).await?;
             }
         }
-        self.journal.record.requests.clear();
+        let record = &mut self.journal.record;
+        record.requests.clear();
+        if record.arrived.is_empty() {
+            record.launch = None;
+        }
         Ok(self.journal.save()?)
     }
 }

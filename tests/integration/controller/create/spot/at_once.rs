@@ -1,6 +1,9 @@
 //! Spot instances that EC2 launches at once or not at all, and the lists of zones and types that a launch falls through.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
+use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use aws_sdk_ec2::types::InstanceLifecycleType;
 use fleetkey_tests::proxy::Fault;
 
@@ -73,7 +76,7 @@ async fn zones_are_tried_in_the_order_of_their_prices_and_that_of_a_variable_giv
              </item>"
         )
     };
-    let (before, lately) = ("2020-01-01T00:00:00.000Z", jiff_of_yesterday());
+    let (before, lately) = ("2020-01-01T00:00:00.000Z", yesterday()?);
     let told = [
         price("a", before, "0.0100"),
         price("a", &lately, "0.0900"),
@@ -95,16 +98,15 @@ async fn zones_are_tried_in_the_order_of_their_prices_and_that_of_a_variable_giv
     assert_eq!(order(&["--spot"]).await?, "[c,b,a]");
     assert_eq!(order(&["--spot-bid", "0.025"]).await?, "[b,c,a]");
     assert_eq!(order(&["--spot", "--zone", "us-west-2a,us-west-2b"]).await?, "[b,a]");
-    let said = ground.run("create", &["--spot", "--spot-auto-zone", "--zone", "us-west-2d,us-west-2e"]).await?;
-    let said = said.ended(1).stderr;
-    assert!(said.contains("error: the default network has no subnet in zone us-west-2e") || said.contains("no spot price"), "{said}");
+    let ran = ground.run("create", &["--spot", "--spot-auto-zone", "-t", "t3.medium"]).await?.ended(1);
+    assert!(ran.stderr.contains("error: EC2 tells no spot price of t3.medium in "), "{}", ran.stderr);
     Ok(())
 }
 
 /// Yesterday at this time, as EC2 writes it.
-fn jiff_of_yesterday() -> String {
-    let now = std::time::SystemTime::now() - std::time::Duration::from_hours(24);
-    humantime::format_rfc3339_millis(now).to_string()
+fn yesterday() -> Result<String> {
+    let at = std::time::SystemTime::now() - Duration::from_hours(24);
+    Ok(DateTime::from(at).fmt(DateTimeFormat::DateTime)?)
 }
 
 #[tokio::test]
@@ -145,6 +147,17 @@ async fn each_error_of_capacity_falls_through_as_far_as_it_can_help() -> Result<
         assert!(said.contains(&format!("error: {error}")) || times == 1 && said.contains("Broken"), "{code}: {said}");
         assert!(ground.is_bare().await? && ground.records()?.is_empty(), "{code}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_never_had_a_spot_instance_is_told_what_it_lacks() -> Result<()> {
+    let ground = Ground::new().await?;
+    let code = "AuthFailure.ServiceLinkedRoleCreationNotPermitted";
+    ground.proxy.spoil(RUN, Fault::Refuse(code, "The provided credentials do not have permission"));
+    let said = ground.run("create", &["--quick", "--spot"]).await?.ended(1).stderr;
+    let hint = "hint: aws iam create-service-linked-role --aws-service-name spot.amazonaws.com makes it";
+    assert!(said.contains(hint) && ground.is_bare().await?, "{said}");
     Ok(())
 }
 

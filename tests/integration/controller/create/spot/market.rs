@@ -26,7 +26,7 @@ struct State {
     requests: Vec<Request>,
     /// Why requests are not filled.
     code: String,
-    /// What the requests that are open are filled with when next somebody looks.
+    /// What the next request is filled with.
     fill: Option<String>,
     /// What a request is filled with in the moment in which it is cancelled.
     fill_on_cancel: Option<String>,
@@ -44,10 +44,12 @@ impl Market {
         Self(state)
     }
 
-    /// A bare instance, with which the requests that are open are filled.
+    /// A bare instance, with which the request that is open, or the next one, is filled.
     pub(super) async fn fill(&self, ground: &Ground) -> Result<String> {
         let instance = bare_instance(ground).await?;
-        lock(&self.0).fill = Some(instance.clone());
+        let mut state = lock(&self.0);
+        state.fill = Some(instance.clone());
+        state.decide();
         Ok(instance)
     }
 

@@ -88,15 +88,15 @@ async fn a_request_moves_on_to_each_place_and_then_stays_open_in_the_first() -> 
     let places = ["-t", "t3.small,t3.medium", "--zone", "us-west-2b,us-west-2a"];
     ground.proxy.take_calls();
     let running = ground.start("create", &[&TIMED[..], &places, &["--quick"]].concat())?;
-    let open = || market.states().len() == 5;
-    wait_until("it is back in the first place", LONG, || Ok(open()))?;
+    wait_until("it is back in the first place", LONG, || Ok(market.states().len() == 5))?;
     let asked = calls(&ground.proxy.take_calls(), REQUEST);
     let of = |field: &str| asked.iter().map(|fields| fields[field].clone()).collect::<Vec<_>>();
     let kinds = of("LaunchSpecification.InstanceType");
     assert_eq!(kinds, ["t3.small", "t3.small", "t3.medium", "t3.medium", "t3.small"]);
     let subnets = of("LaunchSpecification.SubnetId");
     assert_eq!((&subnets[0], &subnets[1]), (&subnets[2], &subnets[3]));
-    assert_eq!((&subnets[0] == &subnets[1], &subnets[0]), (false, &subnets[4]));
+    assert_ne!(subnets[0], subnets[1]);
+    assert_eq!(subnets[0], subnets[4]);
     assert_eq!(market.states(), ["cancelled", "cancelled", "cancelled", "cancelled", "open"]);
     market.fill(&ground).await?;
     running.end().await?.ended(0);
