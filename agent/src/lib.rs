@@ -16,6 +16,7 @@ pub mod config;
 pub mod drift;
 pub mod engine;
 pub mod guard;
+pub mod idle;
 pub mod instance;
 pub mod key_set;
 pub mod lock;

@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
 mod details;
+mod doctor;
 mod expiry;
 mod fleet;
 mod holdings;
@@ -20,6 +22,7 @@ mod log;
 mod package;
 mod price;
 mod printer;
+mod progress;
 mod refusal;
 mod registration;
 mod revocation;
@@ -29,6 +32,7 @@ mod session;
 mod settings;
 mod ssh;
 mod state;
+mod sweep;
 mod table;
 mod wait;
 mod work;

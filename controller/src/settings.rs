@@ -50,6 +50,9 @@ pub(crate) struct PlaceFlags {
 pub(crate) struct Settings {
     /// The region asked for; `None` leaves it to AWS's own configuration.
     pub(crate) region: Option<String>,
+    /// The region that a flag names, its own or that of the zone, for what else goes through all of them. A variable only
+    /// says where to begin.
+    pub(crate) only_region: Option<String>,
     /// The availability zones asked for, in the order in which they are tried; none leaves it to EC2.
     pub(crate) zones: Vec<String>,
     /// Whether a flag names the zones: those of a variable are only a default.
@@ -134,7 +137,9 @@ impl Settings {
         let me = first(ME_VARIABLES)
             .map(|(origin, name)| name.parse().map_err(|source| SettingsError::Me { origin, source }))
             .transpose()?;
+        let by_flag = flags.region.is_some() || !flags.zone.is_empty();
         Ok(Self {
+            only_region: region.clone().filter(|_| by_flag),
             region,
             zones,
             zones_by_flag: !flags.zone.is_empty(),
@@ -190,6 +195,18 @@ fn implied(origin: &'static str, zones: &[String]) -> Result<String, SettingsErr
     region.ok_or(SettingsError::Zone { origin, zone: String::new() })
 }
 
+/// The regions of a flag that takes several, each once, in the order given.
+pub(crate) fn region_list(origin: &'static str, regions: &[String]) -> Result<Vec<String>, SettingsError> {
+    let mut list: Vec<String> = Vec::new();
+    for region in regions {
+        let region = checked(&REGION, origin, region)?;
+        if !list.contains(&region) {
+            list.push(region);
+        }
+    }
+    Ok(list)
+}
+
 struct Rule {
     kind: &'static str,
     words: &'static str,
@@ -243,8 +260,10 @@ mod tests {
         let env = [("FLEETKEY_ZONE", "us-west-2a"), ("CGCLOUD_ZONE", "us-east-1b"), ("FLEETKEY_BUCKET", "variable")];
         let found = settings(&flags, &env).unwrap();
         assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("eu-west-1"), Some("flag")));
+        assert_eq!(found.only_region.as_deref(), Some("eu-west-1"));
         let found = settings(&PlaceFlags::default(), &env).unwrap();
         assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("us-west-2"), Some("variable")));
+        assert_eq!(found.only_region, None);
         let found = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", ""), ("CGCLOUD_ZONE", "us-east-1b")]).unwrap();
         assert_eq!((found.region.as_deref(), found.bucket), (Some("us-east-1"), None));
         assert_eq!(found.topic, "fleetkey-agent-notifications");

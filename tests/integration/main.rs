@@ -20,6 +20,7 @@ mod hints;
 mod homes;
 mod hostile_input;
 mod hostile_write;
+mod idle;
 mod instance;
 mod last_good;
 mod least_privilege;

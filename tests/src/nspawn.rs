@@ -132,6 +132,11 @@ impl SystemdBox {
         self.init
     }
 
+    /// Whether the box has gone down, by itself or otherwise.
+    pub fn has_ended(&self) -> bool {
+        !Path::new("/proc").join(self.init.to_string()).exists()
+    }
+
     /// A command that runs `program` in the box as root; its exit status is the program's. It has the rights of root
     /// on this machine, but for setting the clock, which the machine has one of.
     pub fn command(&self, program: &str) -> Command {

@@ -108,7 +108,7 @@ impl<'a> Reader<'a, '_> {
         self.unknown_fields(top);
         let [guard, push, aws] = ["guard", "push", "aws"].map(|name| self.table(top, name));
         let [instance, render, report] = ["instance", "render", "report"].map(|name| self.table(top, name));
-        let [metrics, paths] = ["metrics", "paths"].map(|name| self.table(top, name));
+        let [metrics, autostop, paths] = ["metrics", "autostop", "paths"].map(|name| self.table(top, name));
         Fragment {
             source: self.text(Some(top), "source"),
             registries: self.list(Some(top), "registries"),
@@ -135,6 +135,10 @@ impl<'a> Reader<'a, '_> {
             metrics_enabled: self.switch(metrics, "enabled"),
             metrics_interval: self.text(metrics, "interval"),
             metrics_namespace: self.text(metrics, "namespace"),
+            autostop_after: self.text(autostop, "after"),
+            autostop_action: self.text(autostop, "action"),
+            autostop_max_load: self.text(autostop, "max_load"),
+            autostop_max_stay: self.text(autostop, "max_stay"),
             paths_state: self.text(paths, "state"),
             paths_runtime: self.text(paths, "runtime"),
             paths_system_keys: self.text(paths, "system_keys"),

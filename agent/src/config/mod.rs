@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use fleetkey_common::names::AccountName;
 use thiserror::Error;
 
+mod autostop;
 mod defaults;
 mod describe;
 mod document;

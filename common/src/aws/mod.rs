@@ -34,6 +34,8 @@ pub use trust::TrustError;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the last byte of a request to the first of its answer.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for an operator, whose pages are of thousands: EC2 may need more than the agent would wait.
+pub const OPERATOR_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for one attempt at a call.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a call with all its attempts and the waits between them. A body that is streamed is not counted.
@@ -151,7 +153,9 @@ pub fn for_long_polls(config: &SdkConfig) -> SdkConfig {
 pub async fn for_operator(region: Option<&str>, profile: Option<&str>) -> SdkConfig {
     let mut loader = aws_config::defaults(behavior())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build());
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(OPERATOR_READ_TIMEOUT).build(),
+        );
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }

@@ -12,6 +12,9 @@ use crate::image::{self, Image};
 
 const DESCRIBE: &str = "ec2 DescribeImages";
 
+/// Images on a page: the most that EC2 gives.
+const PAGE: i32 = 1000;
+
 /// The images of boxes of this name that the caller's account owns, oldest first.
 ///
 /// Those of other accounts are left out: anybody can make an image public under any name.
@@ -31,6 +34,13 @@ pub(crate) async fn with_id(client: &Client, id: &str) -> Result<Option<Image>, 
         Err(error) if error.code.as_deref().is_some_and(|code| code.starts_with("InvalidAMIID.")) => Ok(None),
         found => Ok(found?.into_iter().find(|image| image.id == id)),
     }
+}
+
+/// What the images of the caller's account are made of: all of them, of boxes or not, those in the making and those that
+/// were disabled included.
+pub(crate) async fn own(client: &Client) -> Result<Vec<Image>, CallError> {
+    let call = client.describe_images().owners("self").include_disabled(true).max_results(PAGE);
+    all(call, &format!("{DESCRIBE} of the account")).await
 }
 
 /// The newest available image of an architecture by owner (an account id, `amazon` or `self`) and name, in which `*`

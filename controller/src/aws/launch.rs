@@ -6,10 +6,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::Builder;
 use aws_sdk_ec2::config::retry::RetryConfig;
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification, HttpTokensState,
+    AttributeValue, BlockDeviceMapping, EbsBlockDevice, EbsInstanceBlockDeviceSpecification, HttpTokensState,
     IamInstanceProfileSpecification, InstanceBlockDeviceMappingSpecification, InstanceMarketOptionsRequest,
     InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, MarketType,
-    ResourceType, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, VolumeType,
+    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification, VolumeType,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,9 @@ pub(crate) struct Launch {
     pub(crate) tags: BTreeMap<String, String>,
     /// The tags of its volumes.
     pub(crate) volume_tags: BTreeMap<String, String>,
+    /// What EC2 does with it when it powers itself off: `stop` or `terminate`; `None` is EC2's own choice, `stop`.
+    #[serde(default)]
+    pub(crate) on_power_off: Option<String>,
     /// How it is bought on the spot market, if there.
     #[serde(default)]
     pub(crate) spot: Option<Spot>,
@@ -124,6 +127,7 @@ pub(crate) async fn run(client: &Client, launch: &Launch) -> Result<Instance, Ca
         .user_data(&launch.user_data)
         .metadata_options(metadata)
         .set_instance_market_options(launch.spot.as_ref().map(market))
+        .set_instance_initiated_shutdown_behavior(launch.on_power_off.as_deref().map(ShutdownBehavior::from))
         .set_block_device_mappings(Some(launch.disks.iter().map(mapping).collect()))
         .tag_specifications(specification(ResourceType::Instance, &launch.tags))
         .tag_specifications(specification(ResourceType::Volume, &launch.volume_tags))
@@ -185,6 +189,13 @@ pub(crate) async fn drop_volumes(client: &Client, id: &str, devices: &[&str]) ->
     let call = client.modify_instance_attribute().instance_id(id).set_block_device_mappings(Some(mappings));
     call.send().await.map_err(failed(format!("ec2 ModifyInstanceAttribute {id}")))?;
     Ok(())
+}
+
+/// Says what EC2 does with an instance when it powers itself off.
+pub(crate) async fn set_on_power_off(client: &Client, id: &str, what: &str) -> Result<(), CallError> {
+    let call = client.modify_instance_attribute().instance_id(id);
+    let call = call.instance_initiated_shutdown_behavior(AttributeValue::builder().value(what).build());
+    call.send().await.map(drop).map_err(failed(format!("ec2 ModifyInstanceAttribute {id}")))
 }
 
 /// Has an instance terminated. It is there for a while still. Gone already: done.

@@ -1,7 +1,10 @@
-//! EBS volumes of a box: found.
+//! EBS volumes: those of a box, and those that no box has any more.
+
+use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types;
+use jiff::Timestamp;
 
 use super::instances::filter;
 use super::{CallError, failed};
@@ -33,4 +36,54 @@ fn read(volume: types::Volume, instance: &str) -> Option<Volume> {
         deleted_with_box: attached.delete_on_termination.unwrap_or(false),
         tags: tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
     })
+}
+
+/// A volume that is attached to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Detached {
+    /// `vol-...`
+    pub(crate) id: String,
+    /// Its size in GiB.
+    pub(crate) gib: u32,
+    /// Its type, such as `gp3`.
+    pub(crate) kind: String,
+    /// When it was made: EC2 does not tell when it was detached.
+    pub(crate) made: Option<Timestamp>,
+    /// Its tags.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// Volumes on a page: the most that EC2 gives.
+const PAGE: i32 = 1000;
+
+/// The volumes with this tag, whatever its value, that are attached to nothing.
+pub(crate) async fn detached(client: &Client, tag: &str) -> Result<Vec<Detached>, CallError> {
+    let filters = [filter("status", ["available".to_owned()]), filter("tag-key", [tag.to_owned()])];
+    let call = client.describe_volumes().set_filters(Some(filters.to_vec())).max_results(PAGE);
+    let mut pages = call.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let volumes = page.map_err(failed("ec2 DescribeVolumes that are detached"))?.volumes.unwrap_or_default();
+        found.extend(volumes.into_iter().filter_map(|volume| {
+            let tags = volume.tags.unwrap_or_default().into_iter();
+            Some(Detached {
+                id: volume.volume_id?,
+                gib: volume.size.and_then(|gib| u32::try_from(gib).ok()).unwrap_or(0),
+                kind: volume.volume_type.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+                made: volume.create_time.and_then(|time| Timestamp::from_second(time.secs()).ok()),
+                tags: tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
+            })
+        }));
+    }
+    Ok(found)
+}
+
+/// Deletes a volume, and says whether it did: `false` if it is attached by now. Gone already: done.
+pub(crate) async fn delete(client: &Client, volume: &str) -> Result<bool, CallError> {
+    let answer = client.delete_volume().volume_id(volume).send().await;
+    match answer.map_err(failed(format!("ec2 DeleteVolume {volume}"))) {
+        Err(error) if error.code.as_deref() == Some("InvalidVolume.NotFound") => Ok(true),
+        Err(error) if error.code.as_deref() == Some("VolumeInUse") => Ok(false),
+        answer => answer.map(|_| true),
+    }
 }

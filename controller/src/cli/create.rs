@@ -7,6 +7,7 @@ use clap::Args;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
+use super::create_autostop::AutostopFlags;
 use super::create_spot::{Others, SpotFlags};
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
@@ -21,9 +22,8 @@ use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::role::{Arch, Autostop, AutostopAction, Role};
 use crate::selection::parse_id;
-use crate::session::find_bucket;
 use crate::settings::Settings;
 use crate::wait::{Waiter, parse_timeout};
 
@@ -53,6 +53,7 @@ pub(super) struct LaunchFlags {
     what: WhatFlags,
     #[command(flatten)]
     spot: SpotFlags,
+    autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
 }
@@ -92,7 +93,7 @@ struct WhatFlags {
 }
 
 /// How it is gone about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "How it is done")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct HowFlags {
@@ -152,7 +153,7 @@ fn parse_type(text: &str) -> Result<String, String> {
     Err("an instance type has a family and a size, such as t3.small".to_owned())
 }
 
-fn parse_vpc(text: &str) -> Result<String, String> {
+pub(super) fn parse_vpc(text: &str) -> Result<String, String> {
     parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
 }
 
@@ -210,7 +211,7 @@ async fn open(
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
-    let LaunchFlags { role, what, spot, how } = flags;
+    let LaunchFlags { role, what, spot, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
     let spot_wish = spot.wish(&Others {
@@ -223,10 +224,12 @@ async fn open(
     // As CGCloud has it, a zone that a variable names gives way to one that is chosen by its price.
     let given_way = spot.orders_zones() && !settings.zones_by_flag;
     let zones = if given_way { Vec::new() } else { fleet.zones.clone() };
-    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let role = what.role_path.load(&role)?;
-    if role.abstract_ {
-        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
+    let mut role = what.role_path.of(&name)?;
+    let autostop = autostop.asked();
+    role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
+    if let Some(autostop) = role.autostop.as_mut().filter(|_| spot_wish.is_some()) {
+        // One that was asked for once cannot be off and come back.
+        autostop.action = AutostopAction::Terminate;
     }
     let specs = key_specs(&what.keypairs, settings);
     let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
@@ -247,12 +250,10 @@ async fn open(
         agent: !what.no_agent,
         upgrade,
         create_image: how.create_image,
+        autostop,
         spot: spot_wish,
     };
-    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-    let iam = fleet.iam();
-    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
-    Ok((world, request, role))
+    Ok((World::open(fleet, settings, printer).await?, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {

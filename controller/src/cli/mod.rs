@@ -14,10 +14,15 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
 mod asking;
+mod cleanup;
+mod converge;
 mod create;
+mod create_autostop;
 mod create_spot;
 mod delete_image;
+mod doctor;
 mod image;
+mod init;
 mod list;
 mod list_images;
 mod on_box;
@@ -25,6 +30,7 @@ mod reach;
 mod reboot;
 mod recreate;
 mod register_key;
+mod reset_security;
 mod revoke_key;
 mod role;
 mod rsync;
@@ -33,6 +39,7 @@ mod ssh;
 mod start;
 mod stop;
 mod terminate;
+mod update_instance_profile;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -51,9 +58,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Cleanup(cleanup::Cleanup),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
+    Doctor(doctor::Doctor),
     Image(image::TakeImage),
+    Init(init::Init),
     List(list::List),
     ListImages(list_images::ListImages),
     /// The options of a role: the same as `role options`
@@ -63,6 +73,7 @@ enum Verb {
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
+    ResetSecurity(reset_security::ResetSecurity),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
     Rsync(rsync::Rsync),
@@ -71,6 +82,7 @@ enum Verb {
     Start(start::Start),
     Stop(stop::Stop),
     Terminate(terminate::Terminate),
+    UpdateInstanceProfile(update_instance_profile::UpdateInstanceProfile),
 }
 
 #[derive(Debug, Args)]
@@ -116,9 +128,12 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
     let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
     match cli.verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Cleanup(verb) => verb.run(&settings, printer).await,
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Doctor(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::Init(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
@@ -126,6 +141,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
+        Verb::ResetSecurity(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
@@ -134,6 +150,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Start(verb) => verb.run(&settings, printer).await,
         Verb::Stop(verb) => verb.run(&settings, printer).await,
         Verb::Terminate(verb) => verb.run(&settings, printer).await,
+        Verb::UpdateInstanceProfile(verb) => verb.run(&settings, printer).await,
     }
 }
 

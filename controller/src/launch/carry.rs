@@ -1,11 +1,14 @@
 //! Carries the changes of a plan out. What is set out to be made is noted before it is made.
 
+use aws_sdk_ec2::Client as Ec2Client;
+use aws_sdk_iam::Client as IamClient;
 use fleetkey_common::aws_names::AbsoluteName;
+use jiff::Timestamp;
 
 use super::journal::Journal;
 use super::look::Prepared;
 use super::plan::Change;
-use super::{GROUP_TAG, World, is_of, profile};
+use super::{BOX_TAG, MADE_TAG, World, description, is_of, profile};
 use crate::aws::{CallError, instance_profiles, security_groups};
 use crate::wait::{Look, WaitError, Waiter};
 
@@ -28,7 +31,8 @@ pub(super) async fn make(
         }
         journal.save()?;
         let what = format!("{} {}", change.action(), change.what());
-        let done = settle(waiter, &what, not_there_yet, async || perform(world, of, change, group.as_deref()).await);
+        let done =
+            settle(waiter, &what, not_there_yet, async || perform(world.hands(), of, change, group.as_deref()).await);
         match done.await? {
             Done::Changed => {}
             Done::Group(id) => group = Some(id),
@@ -44,7 +48,7 @@ pub(super) async fn make(
 }
 
 /// What came of a change.
-enum Done {
+pub(super) enum Done {
     /// It was made.
     Changed,
     /// The security group of this id was made.
@@ -60,13 +64,31 @@ impl Done {
     }
 }
 
+/// What changes are made with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hands<'a> {
+    /// EC2 in the region.
+    pub(crate) ec2: &'a Ec2Client,
+    /// IAM.
+    pub(crate) iam: &'a IamClient,
+    /// The partition of the account.
+    pub(crate) partition: &'a str,
+}
+
 /// Makes one change.
-async fn perform(world: &World, of: &AbsoluteName, change: &Change, group: Option<&str>) -> Result<Done, CallError> {
-    let (ec2, iam) = (&world.fleet.ec2, &world.iam);
+pub(super) async fn perform(
+    hands: Hands<'_>,
+    of: &AbsoluteName,
+    change: &Change,
+    group: Option<&str>,
+) -> Result<Done, CallError> {
+    let Hands { ec2, iam, partition } = hands;
     let group = group.unwrap_or_default();
     match change {
         Change::MakeGroup { name, network } => {
-            let made = security_groups::create(ec2, network, name, &description(of), &[(GROUP_TAG, of.as_str())]).await;
+            let now = Timestamp::now().to_string();
+            let tags = [(BOX_TAG, of.as_str()), (MADE_TAG, &now)];
+            let made = security_groups::create(ec2, network, name, &description(of), &tags).await;
             return match made {
                 Err(error) if error.code.as_deref() == Some("InvalidGroup.Duplicate") => {
                     let found = security_groups::find(ec2, network, name).await?;
@@ -79,23 +101,19 @@ async fn perform(world: &World, of: &AbsoluteName, change: &Change, group: Optio
         Change::Allow { rule } => security_groups::authorize(ec2, group, rule).await?,
         Change::Revoke { rule } => security_groups::revoke(ec2, group, rule).await?,
         Change::MakeIamRole { name } => {
-            let trust = profile::trust(world.caller.partition());
+            let trust = profile::trust(partition);
             return Ok(Done::made(instance_profiles::create_role(iam, name, &description(of), &trust).await?));
         }
         Change::PutPolicy { role, policy, document } => {
             instance_profiles::put_policy(iam, role, policy, document).await?;
         }
         Change::DeletePolicy { role, policy } => instance_profiles::delete_policy(iam, role, policy).await?,
+        Change::DetachPolicy { role, arn } => instance_profiles::detach(iam, role, arn).await?,
         Change::MakeProfile { name } => return Ok(Done::made(instance_profiles::create_profile(iam, name).await?)),
         Change::RemoveRole { profile, role } => instance_profiles::remove_role(iam, profile, role).await?,
         Change::AddRole { profile } => instance_profiles::add_role(iam, profile, profile).await?,
     }
     Ok(Done::Changed)
-}
-
-/// What a group and an IAM role say of themselves: both take letters, digits and these signs.
-fn description(of: &AbsoluteName) -> String {
-    format!("Fleetkey:{of}")
 }
 
 /// Does something, again and again while `not_yet` takes its error for a sign that AWS has not heard of what it needs.

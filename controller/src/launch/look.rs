@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_iam::Client as IamClient;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fleetkey_common::aws_names::AbsoluteName;
 use fleetkey_common::bucket::person_prefix;
 use fleetkey_common::key_spec::KeySpec;
 
@@ -11,13 +13,15 @@ use super::attempts::{self, Attempt};
 use super::plan::{Change, Machine, Plan};
 use super::request::{Request, Source};
 use super::spot::market;
-use super::{GROUP_TAG, World, boot, is_of, keys, machine, place, profile};
+use super::{BOX_TAG, World, boot, is_of, keys, machine, place, profile};
 use crate::aws::launch::Disk;
 use crate::aws::places::{self, Kind, Subnet, Subnets};
-use crate::aws::{images, instance_profiles, key_pairs, people, security_groups};
+use crate::aws::security_groups::Group;
+use crate::aws::{CallError, images, instance_profiles, key_pairs, people, security_groups};
+use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice};
-use crate::ingress;
-use crate::instance::{ADMIN_TAG, GENERATION_TAG, NAME_TAG};
+use crate::ingress::{self, Rule};
+use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, NAME_TAG};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
 
@@ -32,6 +36,8 @@ pub(crate) struct Prepared {
     pub(crate) user_data: String,
     /// The tags of the instance.
     pub(crate) tags: BTreeMap<String, String>,
+    /// What EC2 does with the box when it powers itself off.
+    pub(crate) on_power_off: Option<String>,
 }
 
 /// The image, and what the role makes of it.
@@ -57,8 +63,8 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     }
     let disks = machine::disks(&image, role, request.root_gib)?;
     let (groups, profile, agent) = tokio::try_join!(
-        group_changes(world, request, role, &attempts[0].place.network),
-        profile_changes(world, request, role),
+        group_changes(&world.fleet, &request.name, role, &attempts[0].place.network),
+        profile_changes(world, &request.name, role),
         boot::agent(world, request, role, arch),
     )?;
     let (group, mut changes) = groups;
@@ -72,6 +78,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     tags.insert(NAME_TAG.to_owned(), request.name.to_aws_name());
     tags.insert(GENERATION_TAG.to_owned(), generation.to_string());
     tags.insert(ADMIN_TAG.to_owned(), role.admin().map_err(Refusal::from)?.to_string());
+    tags.extend(role.autostop.map(|autostop| (AUTOSTOP_TAG.to_owned(), autostop.tag())));
     let machine = Machine {
         image: image.id.clone(),
         image_name: image.name.clone(),
@@ -88,10 +95,12 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         zones: attempts::zones(&attempts),
         subnets: attempts::subnets(&attempts),
         user_data_bytes: rendered.len(),
+        autostop: role.autostop.map(|autostop| autostop.tag()),
     };
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
+    let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
     let plan = Plan { changes, group, attempts, machine, spot };
-    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags })
+    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags, on_power_off })
 }
 
 /// The image, the architecture, and the instance types if somebody named some that run it.
@@ -262,53 +271,65 @@ async fn key_pair(world: &World, request: &Request, role: &Role) -> anyhow::Resu
 
 /// The security group, if it is there, and what makes it let in what the role says.
 async fn group_changes(
-    world: &World,
-    request: &Request,
+    fleet: &Fleet,
+    of: &AbsoluteName,
     role: &Role,
     network: &str,
 ) -> anyhow::Result<(Option<String>, Vec<Change>)> {
-    let name = request.name.to_aws_name();
-    let found = security_groups::find(&world.fleet.ec2, network, &name).await?;
+    let name = of.to_aws_name();
+    let found = security_groups::find(&fleet.ec2, network, &name).await?;
     let mut changes = Vec::new();
-    let there = match &found {
-        Some(group) if !is_of(group, &request.name) => {
-            let (id, of) = (&group.id, &request.name);
-            let tag = format!("Key={GROUP_TAG},Value={of} --region {}", request.region);
-            return Err(Refusal::new(format!("there is a security group {name} ({id}) that Fleetkey did not make"))
-                .hint(format!("aws ec2 create-tags --resources {id} --tags {tag} lets Fleetkey have it"))
-                .hint("or delete or rename it, or give another --namespace")
-                .into());
-        }
-        Some(group) => group.rules.clone(),
-        None => {
-            changes.push(Change::MakeGroup { name, network: network.to_owned() });
-            BTreeSet::new()
-        }
+    let there = if let Some(group) = &found {
+        check_group(fleet, of, group)?;
+        group.rules.clone()
+    } else {
+        changes.push(Change::MakeGroup { name, network: network.to_owned() });
+        BTreeSet::new()
     };
-    let found_changes = ingress::changes(&ingress::wanted(&role.ingress), &there);
-    changes.extend(found_changes.allow.into_iter().map(|rule| Change::Allow { rule }));
-    changes.extend(found_changes.revoke.into_iter().map(|rule| Change::Revoke { rule }));
+    changes.extend(rule_changes(role, &there));
     Ok((found.map(|group| group.id), changes))
+}
+
+/// Refuses a group of the name of Fleetkey's that Fleetkey did not make.
+pub(super) fn check_group(fleet: &Fleet, of: &AbsoluteName, group: &Group) -> Result<(), Refusal> {
+    if is_of(group, of) {
+        return Ok(());
+    }
+    let Group { id, name, .. } = group;
+    let tag = format!("Key={BOX_TAG},Value={of} --region {}", fleet.region);
+    Err(Refusal::new(format!("there is a security group {name} ({id}) that Fleetkey did not make"))
+        .hint(format!("aws ec2 create-tags --resources {id} --tags {tag} lets Fleetkey have it"))
+        .hint("or delete or rename it, or give another --namespace"))
+}
+
+/// What makes a group that lets in what is `there` let in what the role says.
+pub(super) fn rule_changes(role: &Role, there: &BTreeSet<Rule>) -> impl Iterator<Item = Change> + use<> {
+    let ingress::Changes { allow, revoke } = ingress::changes(&ingress::wanted(&role.ingress), there);
+    let allow = allow.into_iter().map(|rule| Change::Allow { rule });
+    allow.chain(revoke.into_iter().map(|rule| Change::Revoke { rule }))
 }
 
 /// The instance profile's name, and what gives it the policies that the role says; none for a role without any.
 async fn profile_changes(
     world: &World,
-    request: &Request,
+    of: &AbsoluteName,
     role: &Role,
 ) -> anyhow::Result<(Option<String>, Vec<Change>)> {
-    let name = profile::name(&request.name, &request.region);
-    let wanted = boot::policies(world, request, role);
-    let (iam_role, profile) = tokio::try_join!(
-        instance_profiles::find_role(&world.iam, &name),
-        instance_profiles::find_profile(&world.iam, &name),
-    )?;
-    let found = profile::Found { role: iam_role, profile };
+    let name = profile::name(of, &world.fleet.region);
+    let wanted = boot::policies(world, role);
+    let found = find_profile(&world.iam, &name).await?;
     if wanted.is_empty() && found == profile::Found::default() {
         return Ok((None, Vec::new()));
     }
     let changes = profile::changes(&name, &wanted, &found)?;
     Ok((Some(name), changes))
+}
+
+/// What there is of a profile.
+pub(super) async fn find_profile(iam: &IamClient, name: &str) -> Result<profile::Found, CallError> {
+    let (role, profile) =
+        tokio::try_join!(instance_profiles::find_role(iam, name), instance_profiles::find_profile(iam, name))?;
+    Ok(profile::Found { role, profile })
 }
 
 /// The options as given, over those that the image brings along.

@@ -26,6 +26,8 @@ pub(crate) enum Change {
     PutPolicy { role: String, policy: String, document: Value },
     /// Deletes an inline policy of the IAM role.
     DeletePolicy { role: String, policy: String },
+    /// Detaches a managed policy from the IAM role.
+    DetachPolicy { role: String, arn: String },
     /// Makes the instance profile.
     MakeProfile { name: String },
     /// Takes a strange IAM role out of the instance profile.
@@ -82,6 +84,8 @@ pub(crate) struct Machine {
     pub(crate) subnets: Vec<String>,
     /// How long the user-data is, in bytes.
     pub(crate) user_data_bytes: usize,
+    /// What EC2 does with it when it powers itself off, and after how long without use it does that.
+    pub(crate) autostop: Option<String>,
 }
 
 /// A change as it is shown.
@@ -100,6 +104,7 @@ impl Change {
             Change::Revoke { .. } => "revoke",
             Change::PutPolicy { .. } => "put",
             Change::DeletePolicy { .. } => "delete",
+            Change::DetachPolicy { .. } => "detach",
             Change::RemoveRole { .. } => "remove",
             Change::AddRole { .. } => "add",
         }
@@ -114,6 +119,7 @@ impl Change {
             Change::PutPolicy { role, policy, .. } | Change::DeletePolicy { role, policy } => {
                 format!("policy {policy} of IAM role {role}")
             }
+            Change::DetachPolicy { role, arn } => format!("policy {arn} from IAM role {role}"),
             Change::MakeProfile { name } => format!("instance profile {name}"),
             Change::RemoveRole { profile, role } => format!("IAM role {role} from instance profile {profile}"),
             Change::AddRole { profile } => format!("IAM role {profile} to its instance profile"),
@@ -127,8 +133,9 @@ impl Plan {
         let changes = self.changes.iter().map(|change| Row { action: change.action(), what: change.what() });
         let machine = &self.machine;
         let disk = machine.root_gib.map(|gib| format!(", {gib} GiB")).unwrap_or_default();
+        let autostop = machine.autostop.as_ref().map(|autostop| format!(", {autostop}")).unwrap_or_default();
         let what = format!(
-            "{} of {} ({}){disk} in {}",
+            "{} of {} ({}){disk}{autostop} in {}",
             machine.instance_types.join(", else "),
             machine.image,
             machine.image_name,

@@ -10,7 +10,7 @@ use super::keys::Keys;
 use super::spot;
 use crate::image::ImageChoice;
 use crate::price::Price;
-use crate::role::Arch;
+use crate::role::{Arch, Asked};
 
 /// From what a box starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// Whether an image is taken of it when it is done.
     pub(crate) create_image: bool,
+    /// When the box powers itself off, as far as that is said over the role.
+    pub(crate) autostop: Asked,
     /// What is asked for of the spot market, if a spot instance is wanted.
     pub(crate) spot: Option<spot::Wish>,
 }
@@ -78,6 +80,7 @@ struct Parts<'a> {
     agent: bool,
     upgrade: bool,
     create_image: bool,
+    autostop: Asked,
     spot: Option<SpotParts<'a>>,
 }
 
@@ -114,6 +117,7 @@ impl Request {
             agent: self.agent,
             upgrade: self.upgrade,
             create_image: self.create_image,
+            autostop: self.autostop,
             spot: self.spot.as_ref().map(|wish| SpotParts {
                 bid: wish.bid,
                 auto_zone: wish.auto_zone,
@@ -147,6 +151,7 @@ mod tests {
             agent: true,
             upgrade: false,
             create_image: false,
+            autostop: Asked::default(),
             spot: None,
         }
     }
@@ -157,7 +162,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 18] = [
+        let change: [fn(&mut Request); 19] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -172,6 +177,7 @@ mod tests {
             |request| request.root_gib = Some(20),
             |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
             |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+            |request| request.autostop.after = Some("2h".parse().unwrap()),
             |request| request.spot = Some(wish()),
             |request| request.spot = Some(spot::Wish { bid: Some(Price::from_millionths(50_000)), ..wish() }),
             |request| request.spot = Some(spot::Wish { auto_zone: true, ..wish() }),
@@ -186,7 +192,7 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 19);
+        assert_eq!(digests.len(), 20);
     }
 
     #[test]

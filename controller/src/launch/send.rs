@@ -7,12 +7,12 @@ use std::time::Duration;
 use fleetkey_common::aws_names::AbsoluteName;
 use jiff::{SignedDuration, Timestamp};
 
-use super::World;
 use super::answers::{code_of, is_refused, rules_out, until_answered};
 use super::attempts::{self, Attempt, Next};
 use super::journal::Journal;
 use super::look::Prepared;
 use super::spot::{self, Patience, Unfilled};
+use super::{BOX_TAG, World};
 use crate::aws::launch::{self, Launch, Open, Spot, TOKEN_TAG};
 use crate::instance::{Instance, NAME_TAG, State};
 use crate::refusal::Refusal;
@@ -122,7 +122,7 @@ impl Launching<'_> {
     fn order(&self, token: &str, attempt: &Attempt, tries: usize) -> Launch {
         // A token stands for one set of parameters, and type and subnet are among them.
         let token = if tries == 0 { token.to_owned() } else { format!("{token}-{tries}") };
-        let Prepared { plan, user_data, disks, tags } = self.prepared;
+        let Prepared { plan, user_data, disks, tags, on_power_off } = self.prepared;
         let mut tags = tags.clone();
         tags.insert(TOKEN_TAG.to_owned(), token.clone());
         let spot = plan.spot.as_ref().map(|terms| Spot {
@@ -144,7 +144,11 @@ impl Launching<'_> {
             user_data: user_data.clone(),
             disks: disks.clone(),
             tags,
-            volume_tags: BTreeMap::from([(NAME_TAG.to_owned(), self.of.to_aws_name())]),
+            on_power_off: on_power_off.clone(),
+            volume_tags: BTreeMap::from([
+                (NAME_TAG.to_owned(), self.of.to_aws_name()),
+                (BOX_TAG.to_owned(), self.of.to_string()),
+            ]),
             spot,
         }
     }

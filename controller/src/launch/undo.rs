@@ -203,23 +203,11 @@ async fn delete_group(
 async fn delete_profile(world: &World, record: &Record, undone: &mut Undone) {
     let iam = &world.iam;
     if let Some(name) = &record.made.profile {
-        let deleted = async {
-            let Some(found) = instance_profiles::find_profile(iam, name).await? else { return Ok(false) };
-            for role in &found.roles {
-                instance_profiles::remove_role(iam, name, role).await?;
-            }
-            instance_profiles::delete_profile(iam, name).await.map(|()| true)
-        };
-        undone.note_found(format!("instance profile {name}"), deleted.await);
+        let deleted = instance_profiles::delete_whole_profile(iam, name).await;
+        undone.note_found(format!("instance profile {name}"), deleted);
     }
     if let Some(name) = &record.made.iam_role {
-        let deleted = async {
-            let Some(found) = instance_profiles::find_role(iam, name).await? else { return Ok(false) };
-            for policy in found.policies.keys() {
-                instance_profiles::delete_policy(iam, name, policy).await?;
-            }
-            instance_profiles::delete_role(iam, name).await.map(|()| true)
-        };
-        undone.note_found(format!("IAM role {name}"), deleted.await);
+        let deleted = instance_profiles::delete_whole_role(iam, name, false).await;
+        undone.note_found(format!("IAM role {name}"), deleted);
     }
 }

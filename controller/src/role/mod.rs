@@ -5,6 +5,7 @@
 //! user-data. Nothing here asks AWS, and nothing but [`Library`] reads files.
 
 mod agent_config;
+mod autostop;
 mod cloud_config;
 mod encode;
 mod fields;
@@ -22,6 +23,7 @@ mod template;
 mod words;
 mod yaml;
 
+pub(crate) use autostop::{Asked, Autostop, Span};
 pub(crate) use library::Library;
 pub(crate) use model::{BaseImage, Ingress, IngressSource, Role, RoleName};
 pub(crate) use node::{Key, Node, Place, Value};
@@ -29,7 +31,7 @@ pub(crate) use options::{OptionValue, OptionValues};
 pub(crate) use policies::agent_policies;
 pub(crate) use problem::RoleError;
 pub(crate) use render::{AgentInstall, RenderInput};
-pub(crate) use words::{Arch, PackageFormat, Protocol};
+pub(crate) use words::{Arch, AutostopAction, PackageFormat, Protocol};
 #[cfg(test)]
 pub(crate) use {
     model::{RootVolume, Volume},

@@ -11,6 +11,7 @@ use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 use serde::{Serialize, Serializer};
 
+use super::autostop::Autostop;
 use super::node::Node;
 use super::options::OptionSpec;
 use super::problem::RoleError;
@@ -102,6 +103,9 @@ pub(crate) struct Role {
     pub(crate) ephemeral: Option<Ephemeral>,
     /// Whether the agent is installed.
     pub(crate) agent: bool,
+    /// When a box powers itself off for want of use; `None` is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) autostop: Option<Autostop>,
     /// What cloud-init is told, its strings being templates.
     pub(crate) cloud_config: Node,
 }

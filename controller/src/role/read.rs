@@ -11,10 +11,10 @@ use super::node::{Key, Node, Place, Value};
 use super::options;
 use super::problem::RoleError;
 use super::words::{AccountMode, Arch, FileSystem, PackageFormat, VolumeKind};
-use super::{ingress, template};
+use super::{autostop, ingress, template};
 
 /// The fields that are inherited.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "base_images",
     "package",
     "admin_account",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 14] = [
     "options",
     "ephemeral",
     "agent",
+    "autostop",
     "cloud_config",
     "description",
 ];
@@ -97,6 +98,7 @@ pub(super) fn role(name: &RoleName, head: &Head, merged: &Node) -> Result<Role, 
         options: at("options").map(|node| options::read(node, reader)).unwrap_or_default(),
         ephemeral: at("ephemeral").and_then(|node| ephemeral(node, reader)),
         agent: at("agent").and_then(|node| reader.switch(node, "agent")).unwrap_or(true),
+        autostop: at("autostop").and_then(|node| autostop::read(node, reader)),
         cloud_config: at("cloud_config").cloned().unwrap_or_else(|| cloud_config::empty(&head.place)),
     };
     cloud_config::check(&role.cloud_config, reader);

@@ -97,7 +97,7 @@ impl Role {
             config = join(config, maker.ephemeral(ephemeral))?;
         }
         if let Some(install) = input.agent.filter(|_| self.agent) {
-            let toml = agent_toml(admin, input.keys, &self.accounts, install)?;
+            let toml = agent_toml(admin, input.keys, &self.accounts, install, self.autostop.as_ref())?;
             config = join(config, maker.agent(&toml, install, package)?)?;
         }
         // The role's own comes last: its lists behind ours, so that its commands find the agent in place.

@@ -3,9 +3,12 @@
 mod agent_packages;
 mod box_at_hand;
 mod boxes;
+mod cleanup;
 mod create;
+mod doctor;
 mod fleetkey;
 mod images;
+mod init;
 mod lifecycle;
 mod list;
 mod permissions;

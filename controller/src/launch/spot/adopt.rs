@@ -16,7 +16,7 @@ use crate::wait::{Look, WaitError, Waiter};
 const TOO_NEW: [&str; 4] =
     ["InvalidInstanceID.NotFound", "IncorrectInstanceState", "IncorrectState", "InvalidVolume.NotFound"];
 
-/// Tags an instance and its volumes, and sets up its metadata service. To do it twice comes to the same.
+/// Tags an instance and its volumes, and sets up its metadata service and what becomes of it when it powers off. To do it twice comes to the same.
 ///
 /// Tags come first: by them the box is found again, and may be terminated.
 ///
@@ -47,6 +47,10 @@ pub(super) async fn adopt(world: &World, waiter: &Waiter, launch: &Launch, id: &
     settle(waiter, &format!("the volumes of box {id} take their tags"), too_new, tagging).await?;
     let metadata = async || spot::set_metadata(ec2, id).await;
     settle(waiter, &format!("box {id} takes its metadata options"), too_new, metadata).await?;
+    if let Some(what) = &launch.on_power_off {
+        let setting = async || launch::set_on_power_off(ec2, id, what).await;
+        settle(waiter, &format!("box {id} takes what becomes of it when it powers off"), too_new, setting).await?;
+    }
     world.printer.detail(&format!("box {id} is adopted"));
     Ok(instance)
 }

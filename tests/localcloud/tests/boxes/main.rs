@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod access;
+mod cleanup;
 mod create;
 mod faults;
 mod host_keys;
 mod hostile;
+mod idle;
 mod images;
 mod interrupted;
 mod operator;
