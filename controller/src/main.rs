@@ -34,6 +34,7 @@ mod ssh;
 mod state;
 mod sweep;
 mod table;
+mod volume;
 mod wait;
 mod work;
 mod zone;

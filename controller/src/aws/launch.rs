@@ -100,6 +100,26 @@ pub(crate) struct Disk {
     pub(crate) snapshot: Option<String>,
     /// Whether it outlives the instance.
     pub(crate) keep: bool,
+    /// Operations in a second; `None` is the type's own.
+    #[serde(default)]
+    pub(crate) iops: Option<u32>,
+    /// MiB in a second; `None` is the type's own.
+    #[serde(default)]
+    pub(crate) throughput: Option<u32>,
+    /// Whether it is encrypted, whatever the account's default is.
+    #[serde(default)]
+    pub(crate) encrypted: bool,
+    /// Whether there is to be none, though the image has one there.
+    #[serde(default)]
+    pub(crate) none: bool,
+}
+
+impl Disk {
+    /// None at this device.
+    pub(crate) fn none(device: String) -> Self {
+        let (gib, kind, snapshot, iops, throughput) = (None, None, None, None, None);
+        Self { device, gib, kind, snapshot, keep: false, iops, throughput, encrypted: false, none: true }
+    }
 }
 
 /// Launches one instance. Asks once: whoever hears no answer is to look for the token before asking again, since not
@@ -165,12 +185,13 @@ pub(crate) async fn volumes(client: &Client, id: &str) -> Result<BTreeMap<String
     Ok(mappings.into_iter().filter_map(|mapping| Some((mapping.device_name?, mapping.ebs?.volume_id?))).collect())
 }
 
-/// Gives a resource a tag.
-pub(crate) async fn tag(client: &Client, id: &str, name: &str, value: &str) -> Result<(), CallError> {
-    tag_all(client, &[id], &BTreeMap::from([(name.to_owned(), value.to_owned())])).await
+/// Gives a resource these tags.
+pub(crate) async fn tag(client: &Client, id: &str, tags: &[(&str, String)]) -> Result<(), CallError> {
+    let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    tag_all(client, &[id], &tags).await
 }
 
-/// Gives resources tags.
+/// Gives resources these tags.
 pub(crate) async fn tag_all(client: &Client, ids: &[&str], tags: &BTreeMap<String, String>) -> Result<(), CallError> {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let action = format!("ec2 CreateTags {}", ids.join(" "));
@@ -207,9 +228,16 @@ pub(crate) async fn terminate(client: &Client, id: &str) -> Result<(), CallError
 }
 
 pub(super) fn mapping(disk: &Disk) -> BlockDeviceMapping {
+    if disk.none {
+        return BlockDeviceMapping::builder().device_name(&disk.device).no_device("").build();
+    }
+    let number = |number: Option<u32>| number.and_then(|number| i32::try_from(number).ok());
     let ebs = EbsBlockDevice::builder()
         .delete_on_termination(!disk.keep)
-        .set_volume_size(disk.gib.and_then(|gib| i32::try_from(gib).ok()))
+        .set_volume_size(number(disk.gib))
+        .set_iops(number(disk.iops))
+        .set_throughput(number(disk.throughput))
+        .set_encrypted(disk.encrypted.then_some(true))
         .set_volume_type(disk.kind.as_deref().map(VolumeType::from))
         .set_snapshot_id(disk.snapshot.clone());
     BlockDeviceMapping::builder().device_name(&disk.device).ebs(ebs.build()).build()

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::create_autostop::AutostopFlags;
 use super::create_spot::{Others, SpotFlags};
+use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use crate::fleet::Fleet;
@@ -90,6 +91,8 @@ struct WhatFlags {
     no_agent: bool,
     #[command(flatten)]
     role_path: RolePath,
+    #[command(flatten)]
+    volumes: VolumeFlags,
 }
 
 /// How it is gone about.
@@ -224,7 +227,8 @@ async fn open(
     // As CGCloud has it, a zone that a variable names gives way to one that is chosen by its price.
     let given_way = spot.orders_zones() && !settings.zones_by_flag;
     let zones = if given_way { Vec::new() } else { fleet.zones.clone() };
-    let mut role = what.role_path.of(&name)?;
+    let volumes = what.volumes.wishes()?;
+    let mut role = what.role_path.of(&name)?.with_volumes(&volumes.volumes).map_err(Refusal::usage)?;
     let autostop = autostop.asked();
     role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
     if let Some(autostop) = role.autostop.as_mut().filter(|_| spot_wish.is_some()) {
@@ -252,6 +256,7 @@ async fn open(
         create_image: how.create_image,
         autostop,
         spot: spot_wish,
+        volumes,
     };
     Ok((World::open(fleet, settings, printer).await?, request, role))
 }

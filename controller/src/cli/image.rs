@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::list_images::{Row, table};
 use super::on_box::{self, command, told};
-use crate::aws::{images, instances, snapshots};
+use crate::aws::{images, instances, snapshots, volumes};
+use crate::details::Volume;
 use crate::fleet::Fleet;
 use crate::image::{self, Image};
 use crate::instance::{CLUSTER_NAME_TAG, CLUSTER_ORDINAL_TAG, GENERATION_TAG, Instance, NAME_TAG, State};
@@ -18,6 +19,7 @@ use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::Selector;
 use crate::settings::Settings;
+use crate::volume::{IN_IMAGES_TAG, OUT_OF_IMAGES};
 use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The code by which EC2 says that there is an image of this name.
@@ -132,8 +134,13 @@ async fn begin(
         return Ok(known.id);
     }
     waiter.check(&format!("an image is taken of box {}", chosen.id)).map_err(|error| ended(fleet, error, chosen))?;
+    let without = left_out(&volumes::of_box(&fleet.ec2, &chosen.id).await.map_err(told)?);
+    for (_, described) in &without {
+        printer.note(&format!("volume {described} is left out of the image"));
+    }
+    let without: Vec<_> = without.into_iter().map(|(device, _)| device).collect();
     let name = image::name_of(&chosen.name, Timestamp::now());
-    match images::create(&fleet.ec2, &chosen.id, &name, &tags(chosen)).await {
+    match images::create(&fleet.ec2, &chosen.id, &name, &tags(chosen), &without).await {
         Ok(id) => Ok(id),
         // The answer to an earlier try was lost on its way, or somebody else was quicker in the same second.
         Err(error) if error.code.as_deref() == Some(NAME_TAKEN) => {
@@ -143,6 +150,12 @@ async fn begin(
         }
         Err(error) => Err(told(error)),
     }
+}
+
+/// The volumes that images are to leave out: their device names, and what they are.
+fn left_out(volumes: &[Volume]) -> Vec<(String, String)> {
+    let stays_out = |volume: &&Volume| volume.tags.get(IN_IMAGES_TAG).is_some_and(|value| value == OUT_OF_IMAGES);
+    volumes.iter().filter(stays_out).map(|volume| (volume.device.clone(), volume.described())).collect()
 }
 
 /// Waits until the image can be used and found, and tags its snapshots.

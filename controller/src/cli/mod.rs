@@ -19,12 +19,14 @@ mod converge;
 mod create;
 mod create_autostop;
 mod create_spot;
+mod create_volumes;
 mod delete_image;
 mod doctor;
 mod image;
 mod init;
 mod list;
 mod list_images;
+mod list_volumes;
 mod on_box;
 mod reach;
 mod reboot;
@@ -70,6 +72,7 @@ enum Verb {
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    ListVolumes(list_volumes::ListVolumes),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
@@ -138,6 +141,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
+        Verb::ListVolumes(verb) => verb.run(&settings, printer).await,
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,

@@ -16,6 +16,7 @@ use crate::selection::Selector;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
 use crate::table::Table;
+use crate::volume::VOLUME_TAG;
 
 /// Terminate a box for good, and wait until it is gone.
 ///
@@ -60,12 +61,23 @@ impl Terminate {
         for kept in volumes.iter().filter(|volume| !volume.deleted_with_box) {
             let id = &kept.id;
             printer.note(&format!("volume {} is kept and goes on costing", kept.described()));
+            if let Some(label) = kept.tags.get(VOLUME_TAG) {
+                printer.hint(&found_again(&gone, label));
+            }
             printer.hint(&format!("delete it with: aws ec2 delete-volume --volume-id {id} --region {}", fleet.region));
         }
         let row = Row::new(None, &gone, &fleet.namespace);
         let table = listing::table(std::slice::from_ref(&row));
         printer.data(&table, &Terminated { row, volumes: &volumes }).context("writing to standard output")
     }
+}
+
+/// How the next box comes by a volume that was kept.
+fn found_again(gone: &Instance, label: &str) -> String {
+    let node = gone.cluster.as_ref().zip(gone.cluster_ordinal);
+    let node =
+        node.map(|(name, ordinal)| format!(" --cluster-name {name} --cluster-ordinal {ordinal}")).unwrap_or_default();
+    format!("fleetkey create {}{node} in zone {} takes it over as {label}", gone.name, gone.zone)
 }
 
 /// A box that is gone has no host keys: one that were to show them would be another.

@@ -149,6 +149,7 @@ impl Course<'_> {
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
         if State::LIVE.contains(&instance.state) {
+            volumes::take_over(self.world, self.waiter, &instance, &journal.record.found).await?;
             volumes::name_volumes(self.world, self.waiter, &instance, self.role).await?;
         }
         self.finish(Made { instance, resumed, image: None }, journal, take_image).await.map(Some)
@@ -164,10 +165,11 @@ impl Course<'_> {
             record.made = old.record.made.clone();
             old.forget()?;
         }
+        record.found.clone_from(&prepared.found);
         let journal = journal.insert(Journal::begin(folder, record)?);
         journal.save()?;
         let group = carry::make(world, waiter, journal, name, &prepared).await?;
-        let launched = send::launch(world, waiter, journal, name, &prepared, &group).await?;
+        let launched = send::launch(world, waiter, journal, &prepared, &group).await?;
         let Launched::Made(instance) = &launched else { return Ok(launched) };
         journal.record.instance = Some(instance.id.clone());
         journal.save()?;

@@ -10,18 +10,22 @@ use fleetkey_common::bucket::person_prefix;
 use fleetkey_common::key_spec::KeySpec;
 
 use super::attempts::{self, Attempt};
-use super::plan::{Change, Machine, Plan};
+use super::kept::{self, Takeover};
+use super::plan::{Change, Machine, Plan, PlannedVolume};
 use super::request::{Request, Source};
 use super::spot::market;
-use super::{BOX_TAG, World, boot, is_of, keys, machine, place, profile};
+use super::{BOX_TAG, World, boot, is_of, keys, machine, place, profile, volumes};
+use crate::aws::instances::{self, Which};
 use crate::aws::launch::Disk;
 use crate::aws::places::{self, Kind, Subnet, Subnets};
 use crate::aws::security_groups::Group;
-use crate::aws::{CallError, images, instance_profiles, key_pairs, people, security_groups};
+use crate::aws::{
+    CallError, images, instance_profiles, key_pairs, launch, people, security_groups, volumes as aws_volumes,
+};
 use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice};
 use crate::ingress::{self, Rule};
-use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, NAME_TAG};
+use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, Instance, NAME_TAG, State};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
 
@@ -30,12 +34,16 @@ use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role
 pub(crate) struct Prepared {
     /// What is done, and how it is shown.
     pub(crate) plan: Plan,
-    /// The volumes.
+    /// The volumes that are made.
     pub(crate) disks: Vec<Disk>,
+    /// The volumes that the box takes over.
+    pub(crate) found: Vec<Takeover>,
     /// The user-data in base64.
     pub(crate) user_data: String,
     /// The tags of the instance.
     pub(crate) tags: BTreeMap<String, String>,
+    /// The tags of its volumes.
+    pub(crate) volume_tags: BTreeMap<String, String>,
     /// What EC2 does with the box when it powers itself off.
     pub(crate) on_power_off: Option<String>,
 }
@@ -50,8 +58,13 @@ struct Start {
 /// Plans a create.
 pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> anyhow::Result<Prepared> {
     let region = request.region.as_str();
-    let (Start { image, arch, kinds }, subnets, key_pair) =
-        tokio::try_join!(find_start(world, request, role), subnets(world, request), key_pair(world, request, role),)?;
+    let (Start { image, arch, kinds }, subnets, key_pair, found) = tokio::try_join!(
+        find_start(world, request, role),
+        subnets(world, request),
+        key_pair(world, request, role),
+        kept_volumes(world, request, role),
+    )?;
+    let subnets = kept::places(&found, subnets)?;
     for kind in &kinds {
         machine::check_architecture(kind, &image.architecture)?;
     }
@@ -61,7 +74,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         let (terms, ordered) = market::terms(world, wish, attempts).await?;
         (spot, attempts) = (Some(terms), ordered);
     }
-    let disks = machine::disks(&image, role, request.root_gib)?;
+    let disks = machine::disks(&image, role, request.root_gib, &found)?;
     let (groups, profile, agent) = tokio::try_join!(
         group_changes(&world.fleet, &request.name, role, &attempts[0].place.network),
         profile_changes(world, &request.name, role),
@@ -72,12 +85,20 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     changes.extend(profile_changes);
 
     let options = role.resolve_options(&options(request, role, &image)).map_err(Refusal::from)?;
-    let rendered = render(request, role, arch, &options, agent.as_ref().map(|agent| &agent.install), world)?;
+    let rendered = render(
+        request,
+        &with_used_volumes(role, &disks),
+        arch,
+        &options,
+        agent.as_ref().map(|agent| &agent.install),
+        world,
+    )?;
     let mut tags = options.tags();
     let generation = if request.source == Source::Base { 0 } else { image.generation() };
     tags.insert(NAME_TAG.to_owned(), request.name.to_aws_name());
     tags.insert(GENERATION_TAG.to_owned(), generation.to_string());
     tags.insert(ADMIN_TAG.to_owned(), role.admin().map_err(Refusal::from)?.to_string());
+    tags.extend(request.volumes.node.iter().flat_map(crate::volume::Node::tags));
     tags.extend(role.autostop.map(|autostop| (AUTOSTOP_TAG.to_owned(), autostop.tag())));
     let machine = Machine {
         image: image.id.clone(),
@@ -86,7 +107,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         instance_type: attempts[0].kind.clone(),
         instance_types: attempts::kinds(&attempts),
         root_gib: disks.iter().find(|disk| disk.device == image.root_device).and_then(|disk| disk.gib),
-        volumes: disks.iter().skip(1).map(|disk| (disk.device.clone(), disk.gib)).collect(),
+        volumes: planned(role, &disks, &found),
         generation,
         key_pair,
         keys: request.keys.specs.iter().map(ToString::to_string).collect(),
@@ -100,7 +121,63 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
     let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
     let plan = Plan { changes, group, attempts, machine, spot };
-    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags, on_power_off })
+    let volume_tags = volumes::tags_of_all(&request.name, request.volumes.node.as_ref());
+    Ok(Prepared { plan, disks, found, user_data: STANDARD.encode(rendered), tags, volume_tags, on_power_off })
+}
+
+/// The kept volumes that the box takes over. Nothing is asked for a role that keeps none.
+async fn kept_volumes(world: &World, request: &Request, role: &Role) -> anyhow::Result<Vec<Takeover>> {
+    let (ec2, wishes) = (&world.fleet.ec2, &request.volumes);
+    if let Some(node) = &wishes.node {
+        let boxes = instances::find(ec2, &Which::Name(&request.name), &State::LIVE).await?;
+        let same = |found: &&Instance| {
+            found.cluster.as_ref() == Some(&node.cluster) && found.cluster_ordinal == Some(node.ordinal)
+        };
+        if let Some(found) = boxes.iter().find(same) {
+            return Err(Refusal::new(format!("box {} of {} is {node} already", found.id, request.name))
+                .hint("give another --cluster-ordinal, or terminate that box first")
+                .into());
+        }
+    }
+    if !wishes.look(role) {
+        return Ok(Vec::new());
+    }
+    let there = aws_volumes::stored(ec2, &Which::Name(&request.name)).await?;
+    let mut gone = BTreeSet::new();
+    for id in there.iter().filter_map(|volume| volume.instance.clone()).collect::<BTreeSet<_>>() {
+        let found = launch::with_id(ec2, &id).await?;
+        if !found.is_some_and(|found| State::LIVE.contains(&found.state)) {
+            gone.insert(id);
+        }
+    }
+    Ok(wishes.choose(&request.name, role, &there, &gone)?)
+}
+
+/// The role, in which it is noted of each volume whether it may hold data: all that is not made blank does.
+fn with_used_volumes(role: &Role, disks: &[Disk]) -> Role {
+    let mut role = role.clone();
+    for volume in &mut role.volumes {
+        let made = disks.iter().find(|disk| disk.device == volume.device && !disk.none);
+        volume.used = made.is_none_or(|disk| disk.snapshot.is_some());
+    }
+    role
+}
+
+/// The further volumes as they will be.
+fn planned(role: &Role, disks: &[Disk], found: &[Takeover]) -> Vec<PlannedVolume> {
+    let planned = role.volumes.iter().map(|volume| {
+        let found = found.iter().find(|found| found.label == volume.name);
+        let made = disks.iter().find(|disk| disk.device == volume.device);
+        PlannedVolume {
+            name: volume.name.clone(),
+            device: volume.device.clone(),
+            gib: found.map(|found| found.gib).or(made.and_then(|disk| disk.gib)).unwrap_or(volume.gib),
+            mount: volume.mount.as_ref().map(|mount| mount.folder.clone()),
+            keep: volume.keep,
+            from: found.map(|found| found.id.clone()).or(made.and_then(|disk| disk.snapshot.clone())),
+        }
+    });
+    planned.collect()
 }
 
 /// The image, the architecture, and the instance types if somebody named some that run it.

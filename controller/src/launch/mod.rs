@@ -4,7 +4,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `request` | what was asked for |
-//! | `keys`, `place`, `machine`, `profile` | what that comes to, each by itself; pure |
+//! | `keys`, `place`, `machine`, `kept`, `profile` | what that comes to, each by itself; pure |
 //! | `attempts` | what a launch is tried with while EC2 has no room; pure |
 //! | `plan` | the changes, and how they are shown |
 //! | `look` | asks AWS for all that planning needs, and plans |
@@ -15,7 +15,7 @@
 //! | `answers` | what an error of a launch says of what became of it |
 //! | `send` | launches, and finds a launch again |
 //! | `converge` | the same for what is there already, without a launch |
-//! | `volumes` | names the volumes of a box that was launched |
+//! | `volumes` | attaches the volumes that a box takes over, and names all of them |
 //! | `ready` | waits until the box can be used |
 //! | `undo` | takes back what a create made |
 //! | `course` | all of these in their order |
@@ -27,6 +27,7 @@ mod carry;
 pub(crate) mod converge;
 pub(crate) mod course;
 mod journal;
+pub(crate) mod kept;
 pub(crate) mod keys;
 mod look;
 mod machine;
@@ -57,7 +58,7 @@ pub(crate) use carry::Hands;
 
 /// Tag of a security group, and of a box's volumes: the full name of the boxes that it is for. Only a group that has it
 /// is changed.
-pub(crate) const BOX_TAG: &str = "fleetkey:box";
+pub(crate) use crate::volume::BOX_TAG;
 
 /// Tag of a security group: when it was made, which EC2 does not tell.
 pub(crate) const MADE_TAG: &str = "fleetkey:made";

@@ -1,6 +1,5 @@
 //! What a create will do, as values: planned by pure code, shown to people, then carried out one after another.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -66,8 +65,8 @@ pub(crate) struct Machine {
     pub(crate) instance_types: Vec<String>,
     /// The size of the root volume in GiB, if known.
     pub(crate) root_gib: Option<u32>,
-    /// The further volumes: device to GiB, if known.
-    pub(crate) volumes: BTreeMap<String, Option<u32>>,
+    /// The further volumes.
+    pub(crate) volumes: Vec<PlannedVolume>,
     /// How many images lie between it and the role's base image.
     pub(crate) generation: u32,
     /// The key pair whose key EC2 hands to the box.
@@ -86,6 +85,41 @@ pub(crate) struct Machine {
     pub(crate) user_data_bytes: usize,
     /// What EC2 does with it when it powers itself off, and after how long without use it does that.
     pub(crate) autostop: Option<String>,
+}
+
+/// A further volume, as it will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PlannedVolume {
+    /// Its name in the role; none for one that only the image has.
+    pub(crate) name: String,
+    /// The device name.
+    pub(crate) device: String,
+    /// Its size in GiB.
+    pub(crate) gib: u32,
+    /// Where the box mounts it.
+    pub(crate) mount: Option<String>,
+    /// Whether it outlives the box.
+    pub(crate) keep: bool,
+    /// The volume that is taken over, or the snapshot that it is made from; none for a blank one.
+    pub(crate) from: Option<String>,
+}
+
+impl PlannedVolume {
+    fn row(&self) -> Row {
+        let Self { name, device, gib, mount, keep, from } = self;
+        let mount = mount.as_ref().map(|folder| format!(", mounted at {folder}")).unwrap_or_default();
+        let (action, what) = match from {
+            Some(id) if id.starts_with("vol-") => {
+                ("attach", format!("volume {id} ({name}, {gib} GiB) as {device}{mount}"))
+            }
+            from => {
+                let from = from.as_ref().map_or("blank".to_owned(), |snapshot| format!("from {snapshot}"));
+                let kept = if *keep { ", kept when the box goes" } else { "" };
+                ("make", format!("volume {name} ({gib} GiB, {from}) as {device}{mount}{kept}"))
+            }
+        };
+        Row { action, what }
+    }
 }
 
 /// A change as it is shown.
@@ -143,7 +177,8 @@ impl Plan {
         );
         let launch = [Row { action: "launch", what }].into_iter().chain(self.spot.iter().flat_map(spot_rows));
         let after = after.iter().map(|step| Row { action: step, what: "the box".to_owned() });
-        changes.chain(launch).chain(after).collect()
+        let volumes = machine.volumes.iter().map(PlannedVolume::row);
+        changes.chain(launch).chain(volumes).chain(after).collect()
     }
 }
 

@@ -6,6 +6,7 @@ use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
+use super::kept::Wishes;
 use super::keys::Keys;
 use super::spot;
 use crate::image::ImageChoice;
@@ -56,6 +57,8 @@ pub(crate) struct Request {
     pub(crate) upgrade: bool,
     /// Whether an image is taken of it when it is done.
     pub(crate) create_image: bool,
+    /// Its volumes, and its place in a cluster.
+    pub(crate) volumes: Wishes,
     /// When the box powers itself off, as far as that is said over the role.
     pub(crate) autostop: Asked,
     /// What is asked for of the spot market, if a spot instance is wanted.
@@ -80,6 +83,7 @@ struct Parts<'a> {
     agent: bool,
     upgrade: bool,
     create_image: bool,
+    volumes: &'a Wishes,
     autostop: Asked,
     spot: Option<SpotParts<'a>>,
 }
@@ -117,6 +121,7 @@ impl Request {
             agent: self.agent,
             upgrade: self.upgrade,
             create_image: self.create_image,
+            volumes: &self.volumes,
             autostop: self.autostop,
             spot: self.spot.as_ref().map(|wish| SpotParts {
                 bid: wish.bid,
@@ -133,6 +138,8 @@ impl Request {
 mod tests {
     use super::*;
     use crate::launch::keys;
+    use crate::role::VolumeFlag;
+    use crate::volume::Node;
 
     fn request() -> Request {
         Request {
@@ -151,6 +158,7 @@ mod tests {
             agent: true,
             upgrade: false,
             create_image: false,
+            volumes: Wishes::default(),
             autostop: Asked::default(),
             spot: None,
         }
@@ -162,7 +170,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_request_makes_it_another() {
-        let change: [fn(&mut Request); 19] = [
+        let change: [fn(&mut Request); 23] = [
             |request| request.account = "1".into(),
             |request| request.region = "eu-west-1".into(),
             |request| request.name = "/prod/web".parse().unwrap(),
@@ -177,6 +185,10 @@ mod tests {
             |request| request.root_gib = Some(20),
             |request| request.options = BTreeMap::from([("a".into(), "b".into())]),
             |request| (request.agent, request.upgrade, request.create_image) = (false, true, true),
+            |request| request.volumes.volumes = vec![VolumeFlag::parse("data=1").unwrap()],
+            |request| request.volumes.reuse = ["vol-1".to_owned()].into(),
+            |request| request.volumes.blank = true,
+            |request| request.volumes.node = Some(Node { cluster: "c".into(), ordinal: 0 }),
             |request| request.autostop.after = Some("2h".parse().unwrap()),
             |request| request.spot = Some(wish()),
             |request| request.spot = Some(spot::Wish { bid: Some(Price::from_millionths(50_000)), ..wish() }),
@@ -192,7 +204,7 @@ mod tests {
         assert_eq!(request().digest(), digests[0]);
         digests.sort();
         digests.dedup();
-        assert_eq!(digests.len(), 20);
+        assert_eq!(digests.len(), 24);
     }
 
     #[test]

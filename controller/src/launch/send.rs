@@ -1,20 +1,18 @@
 //! Launches: a launch is noted before it is asked for, tried with each type in each place while EC2 has no room, and found
 //! again after an interruption.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleetkey_common::aws_names::AbsoluteName;
 use jiff::{SignedDuration, Timestamp};
 
+use super::World;
 use super::answers::{code_of, is_refused, rules_out, until_answered};
 use super::attempts::{self, Attempt, Next};
 use super::journal::Journal;
 use super::look::Prepared;
 use super::spot::{self, Patience, Unfilled};
-use super::{BOX_TAG, World};
 use crate::aws::launch::{self, Launch, Open, Spot, TOKEN_TAG};
-use crate::instance::{Instance, NAME_TAG, State};
+use crate::instance::{Instance, State};
 use crate::refusal::Refusal;
 use crate::wait::{WaitError, Waiter};
 
@@ -39,7 +37,6 @@ struct Launching<'a> {
     world: &'a World,
     waiter: &'a Waiter,
     prepared: &'a Prepared,
-    of: &'a AbsoluteName,
     group: &'a str,
 }
 
@@ -52,7 +49,6 @@ pub(super) async fn launch(
     world: &World,
     waiter: &Waiter,
     journal: &mut Journal,
-    of: &AbsoluteName,
     prepared: &Prepared,
     group: &str,
 ) -> anyhow::Result<Launched> {
@@ -61,7 +57,7 @@ pub(super) async fn launch(
     let terms = plan.spot.as_ref().filter(|terms| terms.stays_open);
     let time = terms.and_then(|terms| terms.timeout_seconds).map(Duration::from_secs);
     let waiter = &time.map_or_else(|| waiter.clone(), |time| waiter.within(time));
-    let launching = Launching { world, waiter, prepared, of, group };
+    let launching = Launching { world, waiter, prepared, group };
     let tentative = terms.is_some_and(|terms| terms.tentative);
     let stays = terms.is_some_and(|terms| terms.launch_group.is_some()) || attempts.len() == 1;
     let (mut at, mut tries, mut last) = (0, 0, false);
@@ -122,7 +118,7 @@ impl Launching<'_> {
     fn order(&self, token: &str, attempt: &Attempt, tries: usize) -> Launch {
         // A token stands for one set of parameters, and type and subnet are among them.
         let token = if tries == 0 { token.to_owned() } else { format!("{token}-{tries}") };
-        let Prepared { plan, user_data, disks, tags, on_power_off } = self.prepared;
+        let Prepared { plan, user_data, disks, tags, volume_tags, on_power_off, .. } = self.prepared;
         let mut tags = tags.clone();
         tags.insert(TOKEN_TAG.to_owned(), token.clone());
         let spot = plan.spot.as_ref().map(|terms| Spot {
@@ -145,10 +141,7 @@ impl Launching<'_> {
             disks: disks.clone(),
             tags,
             on_power_off: on_power_off.clone(),
-            volume_tags: BTreeMap::from([
-                (NAME_TAG.to_owned(), self.of.to_aws_name()),
-                (BOX_TAG.to_owned(), self.of.to_string()),
-            ]),
+            volume_tags: volume_tags.clone(),
             spot,
         }
     }

@@ -114,19 +114,22 @@ async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Und
         _ => {}
     }
     for id in &instances {
-        terminate_one(world, id, role, undone).await;
+        terminate_one(world, id, record, role, undone).await;
     }
     instances.into_iter().collect()
 }
 
 /// Terminates an instance, together with volumes that would outlive it.
-async fn terminate_one(world: &World, id: &str, role: &Role, undone: &mut Undone) {
+async fn terminate_one(world: &World, id: &str, record: &Record, role: &Role, undone: &mut Undone) {
     let ec2 = &world.fleet.ec2;
     // A box that EC2 does not show yet would not be known to it when it is to be terminated either.
     if let Err(error) = shown(world, async || launch::with_id(ec2, id).await).await {
         world.printer.detail(&format!("{error:#}"));
     }
-    let kept: Vec<_> = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str()).collect();
+    // What was taken over had data before: it stays, and the box only lets go of it.
+    let taken_over = |device: &str| record.found.iter().any(|found| found.device == device);
+    let kept = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str());
+    let kept: Vec<_> = kept.filter(|device| !taken_over(device)).collect();
     if !kept.is_empty()
         && let Err(error) = launch::drop_volumes(ec2, id, &kept).await
     {

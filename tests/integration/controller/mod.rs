@@ -9,6 +9,7 @@ mod doctor;
 mod fleetkey;
 mod images;
 mod init;
+mod interop;
 mod lifecycle;
 mod list;
 mod permissions;

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::pages::{fences, repository};
 use fleetkey_tests::program;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::fleetkey::Ran;
-use crate::docs::{root, split};
 
 /// A machine with a home and nothing else.
 pub(super) struct Machine {
@@ -224,9 +224,9 @@ fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
 #[test]
 fn the_roles_in_the_documentation_are_right_and_come_to_what_it_says() -> Result<()> {
     let machine = Machine::new()?;
-    let page = std::fs::read_to_string(root().join("docs/usage/roles.md"))?;
+    let page = std::fs::read_to_string(repository().join("docs/usage/roles.md"))?;
     let (mut roles, mut outcomes) = (Vec::new(), Vec::new());
-    for block in split(&page).0.into_iter().filter(|block| block.language == "yaml") {
+    for block in fences(&page).into_iter().filter(|block| block.language == "yaml") {
         let (first, rest) = block.text.split_once('\n').context("a block has lines")?;
         match (
             first.strip_prefix("# fleetkey role show "),

@@ -27,6 +27,7 @@ pub(super) async fn adopt(world: &World, waiter: &Waiter, launch: &Launch, id: &
     let tagging = async || launch::tag_all(ec2, &[id], &launch.tags).await;
     settle(waiter, &format!("box {id} takes its tags"), too_new, tagging).await?;
     let what = format!("EC2 shows box {id} with its tags and volumes");
+    let expected = launch.disks.iter().filter(|disk| !disk.none).count();
     let shown = waiter.wait(&what, async || {
         let found = launch::with_id(ec2, id).await?;
         let gone = |found: &Instance| [State::ShuttingDown, State::Terminated].contains(&found.state);
@@ -37,8 +38,8 @@ pub(super) async fn adopt(world: &World, waiter: &Waiter, launch: &Launch, id: &
         }
         let volumes = launch::volumes(ec2, id).await?;
         Ok(match found {
-            Some(found) if volumes.len() >= launch.disks.len() => Look::Done((found, volumes)),
-            _ => Look::NotYet(format!("{} of {} volumes", volumes.len(), launch.disks.len())),
+            Some(found) if volumes.len() >= expected => Look::Done((found, volumes)),
+            _ => Look::NotYet(format!("{} of {expected} volumes", volumes.len())),
         })
     });
     let (instance, volumes) = shown.await.map_err(WaitError::into_anyhow)?;

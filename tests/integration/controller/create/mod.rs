@@ -9,3 +9,4 @@ mod images;
 mod in_step;
 mod input;
 mod permissions;
+mod volumes;

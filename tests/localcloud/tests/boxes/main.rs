@@ -16,4 +16,5 @@ mod images;
 mod interrupted;
 mod operator;
 mod packages;
+mod volumes;
 mod world;
