@@ -34,13 +34,13 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Finds out region and namespace. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
-        let config = for_operator(settings.region.as_deref(), None).await;
+        let config = for_operator(settings.region.as_deref(), settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string).ok_or_else(Self::no_region)?;
         let mut fleet = Self {
             ec2: aws_sdk_ec2::Client::new(&config),
             config,
             region,
-            zones: settings.zones.clone(),
+            zones: settings.zones(),
             namespace: Namespace::root(),
             me: settings.me.clone(),
             caller: OnceCell::new(),

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 mod account;
 mod aws;
 mod cli;
+mod complete;
+mod config;
 mod details;
 mod doctor;
 mod expiry;
 mod fleet;
+mod folders;
 mod holdings;
 mod image;
 mod ingress;
@@ -19,6 +22,7 @@ mod launch;
 mod lifecycle;
 mod listing;
 mod log;
+mod near;
 mod package;
 mod price;
 mod printer;
@@ -39,7 +43,12 @@ mod wait;
 mod work;
 mod zone;
 
+fn main() -> ExitCode {
+    // Before there is anything else: a shell waits for the answer at each press of a key.
+    cli::completions::answer().unwrap_or_else(run)
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     cli::run().await
 }

@@ -63,7 +63,7 @@ pub(crate) struct Session {
 impl Session {
     /// Finds out region, caller and bucket. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
-        let config = for_operator(settings.region.as_deref(), None).await;
+        let config = for_operator(settings.region.as_deref(), settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string).ok_or_else(Fleet::no_region)?;
         let caller = caller::identify(&config).await.map_err(|error| {
             anyhow::Error::from(error).context(

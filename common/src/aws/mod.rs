@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_config::identity::IdentityCache;
 use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -150,6 +151,9 @@ pub fn for_long_polls(config: &SdkConfig) -> SdkConfig {
 
 /// The configuration of an operator's clients: environment, `~/.aws/config` and the rest of the chain that every AWS
 /// tool goes by, `AWS_ENDPOINT_URL` included.
+///
+/// With a profile named, credentials are that profile's and no other's, as of `aws --profile`: variables with keys in
+/// them, which the chain would put first, may be those of another account.
 pub async fn for_operator(region: Option<&str>, profile: Option<&str>) -> SdkConfig {
     let mut loader = aws_config::defaults(behavior())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
@@ -159,10 +163,11 @@ pub async fn for_operator(region: Option<&str>, profile: Option<&str>) -> SdkCon
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    if let Some(profile) = profile {
-        loader = loader.profile_name(profile);
-    }
-    loader.load().await
+    let Some(profile) = profile else { return loader.load().await };
+    let config = loader.profile_name(profile).load().await;
+    let provider = ProviderConfig::without_region().with_region(config.region().cloned());
+    let credentials = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build()
 }
 
 /// An S3 client. Where an endpoint is given, the bucket stands in the path: such an endpoint has no host per bucket.

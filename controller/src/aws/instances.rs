@@ -23,6 +23,8 @@ pub(crate) enum Which<'a> {
     Namespace(&'a Namespace),
     /// Those of this namespace and role.
     Name(&'a AbsoluteName),
+    /// What somebody may have meant by this name: those of its role in any namespace, and all in this namespace.
+    Near(&'a AbsoluteName, &'a Namespace),
 }
 
 const DESCRIBE: &str = "ec2 DescribeInstances";
@@ -30,7 +32,7 @@ const DESCRIBE: &str = "ec2 DescribeInstances";
 /// The boxes in one of `states`, in no order.
 pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -> Result<Vec<Instance>, CallError> {
     let filters = vec![
-        filter(&format!("tag:{NAME_TAG}"), [pattern(which)]),
+        filter(&format!("tag:{NAME_TAG}"), patterns(which)),
         filter("tag-key", [GENERATION_TAG.to_owned()]),
         filter("instance-state-name", states.iter().map(|state| state.as_str().to_owned())),
     ];
@@ -44,6 +46,7 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
             // The pattern says less than it should: `_` is a slash or half an underscore.
             Which::Namespace(namespace) => namespace.contains(&instance.name),
             Which::Name(name) => instance.name == **name,
+            Which::Near(name, namespace) => instance.role() == name.base_name() || namespace.contains(&instance.name),
         }));
     }
     Ok(found)
@@ -135,11 +138,16 @@ pub(crate) async fn ask(client: &Client, id: &str, wish: Wish) -> Result<(), Cal
     }
 }
 
-/// What EC2's filter on `Name` is to match, in which `*` stands for anything.
-fn pattern(which: &Which<'_>) -> String {
+/// What EC2's filter on `Name` is to match, any of it, in which `*` stands for anything.
+fn patterns(which: &Which<'_>) -> Vec<String> {
+    let below = |namespace: &Namespace| AbsoluteName::from(namespace.clone()).to_aws_name() + "*";
     match which {
-        Which::Namespace(namespace) => AbsoluteName::from((*namespace).clone()).to_aws_name() + "*",
-        Which::Name(name) => name.to_aws_name(),
+        Which::Namespace(namespace) => vec![below(namespace)],
+        Which::Name(name) => vec![name.to_aws_name()],
+        Which::Near(name, namespace) => {
+            let role = name.base_name().replace('_', "__");
+            vec![below(namespace), format!("*_{role}"), role]
+        }
     }
 }
 

@@ -22,6 +22,9 @@ const NOTHING: &str = "fleetkey-doctor";
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters-ami.html>
 const PUBLIC_PARAMETER: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 
+/// An instance type that there is in every region.
+const SMALL: &str = "t3.micro";
+
 /// Instances on a page: the fewest that EC2 gives.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html>
 const FEW: i32 = 5;
@@ -130,8 +133,11 @@ async fn try_ec2(operation: &str, on: &Target<'_>) -> Tried {
     match (operation, on.instance) {
         ("DescribeImages", _) => dry!(client.describe_images()),
         ("DescribeInstances", _) => dry!(client.describe_instances()),
-        ("DescribeInstanceTypeOfferings", _) => dry!(client.describe_instance_type_offerings()),
-        ("DescribeInstanceTypes", _) => dry!(client.describe_instance_types()),
+        // Where a dry run is done all the same, the whole list would be long.
+        ("DescribeInstanceTypeOfferings", _) => {
+            dry!(client.describe_instance_type_offerings().filters(filter("instance-type", [SMALL.to_owned()])))
+        }
+        ("DescribeInstanceTypes", _) => dry!(client.describe_instance_types().instance_types(SMALL.into())),
         ("DescribeKeyPairs", _) => dry!(client.describe_key_pairs()),
         ("DescribeRegions", _) => dry!(client.describe_regions()),
         ("DescribeSecurityGroups", _) => dry!(client.describe_security_groups()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
@@ -12,6 +13,7 @@ use super::create_spot::{Others, SpotFlags};
 use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
 use crate::interrupt;
@@ -26,6 +28,7 @@ use crate::refusal::Refusal;
 use crate::role::{Arch, Autostop, AutostopAction, Role};
 use crate::selection::parse_id;
 use crate::settings::Settings;
+use crate::settings::rules::is_instance_type;
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -49,6 +52,7 @@ pub(super) struct Create {
 #[derive(Debug, Args)]
 pub(super) struct LaunchFlags {
     /// Role of the box, in the namespace unless it begins with a slash; fleetkey role list names the roles
+    #[arg(add = ArgValueCandidates::new(complete::roles_to_launch))]
     role: String,
     #[command(flatten)]
     what: WhatFlags,
@@ -84,7 +88,8 @@ struct WhatFlags {
     #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     root_volume: Option<u32>,
     /// Option of the role; fleetkey role options names them
-    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value)]
+    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value,
+        add = ArgValueCandidates::new(complete::options))]
     option: Vec<(String, String)>,
     /// Install no agent: the keys of the launch stay as they are
     #[arg(long)]
@@ -147,10 +152,7 @@ struct Planned<'a> {
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if text.split_once('.').is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
-        && text.chars().all(good)
-    {
+    if is_instance_type(text) {
         return Ok(text.to_owned());
     }
     Err("an instance type has a family and a size, such as t3.small".to_owned())
@@ -219,7 +221,7 @@ async fn open(
     let name = crate::selection::name(&fleet.namespace, role)?;
     let spot_wish = spot.wish(&Others {
         subnet: what.subnet.is_some(),
-        zones: if settings.zones_by_flag { &settings.zones } else { &[] },
+        zones: if settings.zones_by_flag { &fleet.zones } else { &[] },
         create_image: how.create_image,
         timeout: how.timeout,
         namespace: &fleet.namespace,

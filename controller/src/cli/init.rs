@@ -96,7 +96,8 @@ impl Init {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let regions = region_list("--regions", &self.regions).map_err(Refusal::usage)?;
         let dropped = region_list("--drop-region", &self.drop_region).map_err(Refusal::usage)?;
-        let config = for_operator(regions.first().map(String::as_str).or(settings.region.as_deref()), None).await;
+        let region = regions.first().map(String::as_str).or(settings.region.as_deref());
+        let config = for_operator(region, settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string).ok_or_else(Fleet::no_region)?;
         let regions = if regions.is_empty() { vec![region.clone()] } else { regions };
         if let Some(both) = regions.iter().find(|region| dropped.contains(region)) {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::config::PROFILE_VARIABLE;
 use crate::log;
 use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
@@ -15,6 +16,8 @@ use crate::settings::{PlaceFlags, Settings};
 mod agent;
 mod asking;
 mod cleanup;
+pub(crate) mod completions;
+mod config;
 mod converge;
 mod create;
 mod create_autostop;
@@ -22,11 +25,14 @@ mod create_spot;
 mod create_volumes;
 mod delete_image;
 mod doctor;
+mod dry_run;
 mod image;
 mod init;
 mod list;
 mod list_images;
 mod list_volumes;
+mod man;
+mod missing;
 mod on_box;
 mod reach;
 mod reboot;
@@ -61,6 +67,8 @@ struct Cli {
 enum Verb {
     Agent(agent::Agent),
     Cleanup(cleanup::Cleanup),
+    Completions(completions::Completions),
+    Config(config::ConfigVerb),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
     Doctor(doctor::Doctor),
@@ -73,6 +81,7 @@ enum Verb {
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
     ListVolumes(list_volumes::ListVolumes),
+    Man(man::Man),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RegisterKey(register_key::RegisterKey),
@@ -97,26 +106,27 @@ struct PrintingFlags {
     /// More on stderr
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     verbose: bool,
-    /// Form of the data on stdout
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
-    output: Output,
+    /// Form of the data on stdout [default: that of the configuration, else table]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    output: Option<Output>,
 }
 
 impl PrintingFlags {
-    fn printer(&self) -> Printer {
+    /// What prints; `otherwise` is the form of the data where no flag says so.
+    fn printer(&self, otherwise: Option<Output>) -> Printer {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,
         };
-        Printer::new(verbosity, self.output)
+        Printer::new(verbosity, self.output.or(otherwise).unwrap_or_default())
     }
 }
 
 /// Runs the command line of this process. Wrong usage ends in clap, with exit code 2.
 pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
-    let printer = cli.printing.printer();
+    let printer = cli.printing.printer(None);
     log::hear(printer);
     match dispatch(cli, printer).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -128,10 +138,22 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
-    let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
-    match cli.verb {
+    let env = |name: &str| std::env::var(name).ok();
+    let verb = match cli.verb {
+        // What needs no configuration must not fail by one with faults.
+        Verb::Completions(verb) => return verb.run(),
+        Verb::Man(verb) => return verb.run(),
+        // It is there to say what is wrong with the configuration.
+        Verb::Config(verb) => return verb.run(&cli.place, cli.printing.output, env, printer),
+        verb => verb,
+    };
+    let configured = config::load()?.choose(cli.place.profile.as_deref(), env(PROFILE_VARIABLE))?;
+    let settings = Settings::new(&cli.place, env, &configured).map_err(Refusal::usage)?;
+    let printer = cli.printing.printer(settings.output);
+    match verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
         Verb::Cleanup(verb) => verb.run(&settings, printer).await,
+        Verb::Completions(_) | Verb::Config(_) | Verb::Man(_) => Ok(()),
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Doctor(verb) => verb.run(&settings, printer).await,
@@ -159,13 +181,4 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -24,6 +24,9 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
     let mut hidden = Vec::new();
     for setting in Setting::ALL {
         match is_set(found, setting, &arn).await {
+            Ok(false) if setting == Setting::TlsOnly && found.in_the_clear().await.unwrap_or(false) => {
+                findings.push(Finding::ok(NAME, "transport: without TLS, as the endpoint is"));
+            }
             Ok(true) => findings.push(Finding::ok(NAME, format!("{}: {}", setting.as_str(), setting.wanted()))),
             Ok(false) => {
                 let what = format!("{}: not {}", setting.as_str(), setting.wanted());
@@ -63,7 +66,7 @@ async fn is_set(found: &Bucket, setting: Setting, arn: &str) -> Result<bool, Cal
         Setting::Owned => found.ownership_enforced().await?,
         Setting::Encrypted => found.encryption().await?.is_some(),
         Setting::Versioned => found.versioned().await?,
-        Setting::TlsOnly => bucket::is_tls_only(found.policy().await?.as_ref(), arn) || found.in_the_clear().await?,
+        Setting::TlsOnly => bucket::is_tls_only(found.policy().await?.as_ref(), arn),
         Setting::Lifecycle => bucket::has_rules(&found.lifecycle().await?),
     })
 }

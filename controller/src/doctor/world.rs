@@ -38,7 +38,7 @@ pub(crate) struct World {
 impl World {
     /// Reads the configuration, and asks nobody.
     pub(crate) async fn new(settings: &Settings, person: Option<PersonName>, audiences: Vec<Audience>) -> Self {
-        let config = for_operator(settings.region.as_deref(), None).await;
+        let config = for_operator(settings.region.as_deref(), settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string);
         let config = match &region {
             Some(_) => config,

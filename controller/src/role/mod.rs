@@ -31,7 +31,7 @@ pub(crate) use library::Library;
 pub(crate) use model::RootVolume;
 pub(crate) use model::{BaseImage, Ingress, IngressSource, Role, RoleName};
 pub(crate) use node::{Key, Node, Place, Value};
-pub(crate) use options::{OptionValue, OptionValues};
+pub(crate) use options::{OptionSpec, OptionValue, OptionValues};
 pub(crate) use policies::agent_policies;
 pub(crate) use problem::RoleError;
 pub(crate) use render::{AgentInstall, RenderInput};

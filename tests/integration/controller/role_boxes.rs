@@ -30,7 +30,7 @@ fn cloud_init_finds_nothing_wrong_with_the_user_data_of_any_role() -> Result<()>
     let machine = Machine::new()?;
     let listed = machine.run(&["role", "list", "--output", "json"])?.ended(0);
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout)?;
-    let launched = listed.as_array().context("a list")?.iter().filter(|role| role["abstract"] == false);
+    let launched = listed["roles"].as_array().context("a list")?.iter().filter(|role| role["abstract"] == false);
     let mut roles: Vec<String> = launched.filter_map(|role| role["name"].as_str().map(str::to_owned)).collect();
     for generic in roles.clone() {
         machine.role(&format!("{generic}-docker"), format!("extends: [{generic}, docker]\n"))?;

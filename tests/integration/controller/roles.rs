@@ -63,7 +63,7 @@ fn roles_are_listed_shown_and_explained_without_aws() -> Result<()> {
     assert_eq!(machine.run(&["list-roles"])?.ended(0).stdout, listed.stdout);
     let listed = json(&machine.run(&["role", "list", "--output", "json"])?.ended(0))?;
     let names: Vec<&str> =
-        listed.as_array().context("a list")?.iter().filter_map(|role| role["name"].as_str()).collect();
+        listed["roles"].as_array().context("a list")?.iter().filter_map(|role| role["name"].as_str()).collect();
     assert_eq!(
         names,
         [
@@ -81,7 +81,10 @@ fn roles_are_listed_shown_and_explained_without_aws() -> Result<()> {
     let options = machine.run(&["role", "options", "mine"])?.ended(0);
     assert_eq!(options.stdout, "OPTION  TYPE  DEFAULT  HELP\nsize    size  1G       how much\n");
     assert_eq!(machine.run(&["list-options", "mine"])?.ended(0).stdout, options.stdout);
-    assert_eq!(json(&machine.run(&["role", "options", "mine", "--output", "json"])?)?["size"]["default"], "1G");
+    assert_eq!(
+        json(&machine.run(&["role", "options", "mine", "--output", "json"])?)?["options"]["size"]["default"],
+        "1G"
+    );
 
     let shown = machine.run(&["role", "show", "mine"])?.ended(0);
     machine.file("elsewhere/again.yaml", &shown.stdout)?;
@@ -114,9 +117,9 @@ fn faults_are_told_with_file_line_and_column_and_end_with_1() -> Result<()> {
     machine.file("b.yaml", "extends: [a]\nabstract: true\n")?;
     let checked = machine.run(&["role", "check", "a.yaml", "--output", "json"])?.ended(1);
     let fault = "a.yaml";
-    assert_eq!(json(&checked)?[0]["role"], "a");
+    assert_eq!(json(&checked)?["roles"][0]["role"], "a");
     assert!(
-        json(&checked)?[0]["faults"][0].as_str().context("a fault")?.ends_with("a -> b -> a"),
+        json(&checked)?["roles"][0]["faults"][0].as_str().context("a fault")?.ends_with("a -> b -> a"),
         "{fault}: {checked:?}"
     );
     let missing = machine.run(&["role", "check", "nowhere.yaml"])?.ended(1);

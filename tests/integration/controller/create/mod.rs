@@ -9,4 +9,5 @@ mod images;
 mod in_step;
 mod input;
 mod permissions;
+mod printed;
 mod volumes;
