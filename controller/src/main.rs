@@ -24,6 +24,7 @@ mod listing;
 mod log;
 mod near;
 mod package;
+mod price;
 mod printer;
 mod progress;
 mod refusal;

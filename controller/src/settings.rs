@@ -16,7 +16,7 @@ use crate::config::fragment::flag;
 use crate::config::{Chosen, Fragment};
 use crate::printer::Output;
 use crate::ssh::AddressKind;
-use crate::zone::region_of;
+use crate::zone::{listed, region_of_all};
 
 pub(crate) mod rules;
 
@@ -40,8 +40,8 @@ pub(crate) struct PlaceFlags {
     /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, that of the configuration, else AWS's own]
     #[arg(long, global = true, value_name = "REGION", add = ArgValueCandidates::new(complete::regions))]
     pub(crate) region: Option<String>,
-    /// Availability zone, which implies the region [default: FLEETKEY_ZONE, CGCLOUD_ZONE, that of the configuration, else
-    /// any that EC2 picks]
+    /// Availability zone, which implies the region; create tries several, with commas between them, one after another
+    /// [default: FLEETKEY_ZONE, CGCLOUD_ZONE, that of the configuration, else any that EC2 picks]
     #[arg(short, long, global = true, value_name = "ZONE", add = ArgValueCandidates::new(complete::zones))]
     pub(crate) zone: Option<String>,
     /// Namespace of boxes and images: / or /name/; __me__ in it is your IAM user name [default: FLEETKEY_NAMESPACE,
@@ -98,8 +98,10 @@ pub(crate) struct Settings {
     /// The region that a flag names, its own or that of the zone, for what else goes through all of them. A variable or
     /// the configuration only says where to begin.
     pub(crate) only_region: Option<String>,
-    /// The availability zone asked for; `None` leaves it to EC2.
+    /// The availability zone asked for, or several with commas between them; `None` leaves it to EC2.
     pub(crate) zone: Option<String>,
+    /// Whether a flag names the zones: those of a variable or the configuration are only a default.
+    pub(crate) zones_by_flag: bool,
     /// The namespace, in which `__me__` may still stand for the caller.
     pub(crate) namespace: String,
     /// Who `__me__` is, where that need not be asked.
@@ -169,14 +171,14 @@ pub(crate) fn laid_over(
         check(fragment)?;
     }
     if let (Some(region), Some(zone)) = (&flags.region, &flags.zone)
-        && region_of(&zone.value).as_ref() != Some(&region.value)
+        && region_of_all(&zone.value).as_ref() != Some(&region.value)
     {
         return Err(SettingsError::Elsewhere { zone: zone.value.clone(), region: region.value.clone() });
     }
     let layers = [&flags, variables, &configured.own, &configured.top];
     let region = layers.iter().find_map(|layer| region_in(layer));
     let zone = layers.iter().filter_map(|layer| layer.zone.clone()).find(|zone| {
-        let implied = region_of(&zone.value);
+        let implied = region_of_all(&zone.value);
         region.as_ref().is_some_and(|region| implied.as_ref() == Some(&region.value))
     });
     let laid = flags.over(variables).over(&configured.own).over(&configured.top);
@@ -185,7 +187,7 @@ pub(crate) fn laid_over(
 
 /// The region that a layer names, itself or by a zone.
 fn region_in(layer: &Fragment) -> Option<Text> {
-    let implied = |zone: &Text| Some(Written { value: region_of(&zone.value)?, origin: zone.origin.clone() });
+    let implied = |zone: &Text| Some(Written { value: region_of_all(&zone.value)?, origin: zone.origin.clone() });
     layer.region.clone().or_else(|| layer.zone.as_ref().and_then(implied))
 }
 
@@ -220,6 +222,11 @@ pub(crate) fn region_list(origin: &'static str, regions: &[String]) -> Result<Ve
 }
 
 impl Settings {
+    /// The availability zones asked for, in the order in which they are tried; none leaves it to EC2.
+    pub(crate) fn zones(&self) -> Vec<String> {
+        self.zone.iter().flat_map(|zones| listed(zones)).map(str::to_owned).collect()
+    }
+
     /// Puts flags, environment and configuration together.
     pub(crate) fn new(
         flags: &PlaceFlags,
@@ -240,6 +247,7 @@ impl Settings {
             aws_profile: text(laid.aws_profile),
             only_region: text(laid.region.clone().filter(by_flag)),
             region: text(laid.region),
+            zones_by_flag: laid.zone.as_ref().is_some_and(by_flag),
             zone: text(laid.zone),
             namespace: text(laid.namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             // All were checked above, or with the file.

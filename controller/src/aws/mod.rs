@@ -28,6 +28,7 @@ pub(crate) mod regions;
 pub(crate) mod security_groups;
 pub(crate) mod simulate;
 pub(crate) mod snapshots;
+pub(crate) mod spot;
 pub(crate) mod topics;
 pub(crate) mod tries;
 pub(crate) mod volumes;

@@ -21,6 +21,7 @@ mod config;
 mod converge;
 mod create;
 mod create_autostop;
+mod create_spot;
 mod create_volumes;
 mod delete_image;
 mod doctor;

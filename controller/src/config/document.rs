@@ -11,7 +11,7 @@ use fleetkey_common::did_you_mean::did_you_mean;
 use super::fragment::Fragment;
 use super::schema::{DEFAULT_PROFILE, PROFILE, SCHEMA};
 use crate::settings::rules;
-use crate::zone::region_of;
+use crate::zone::region_of_all;
 
 /// What a file says, checked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ fn fragment<'a>(reader: &mut Reader<'a, '_>, table: &Table<'a>) -> Fragment {
         ssh_from: text("ssh_from", rules::words),
     };
     if let (Some(region), Some(zone)) = (&fragment.region, &fragment.zone)
-        && region_of(&zone.value).is_some_and(|implied| implied != region.value)
+        && region_of_all(&zone.value).is_some_and(|implied| implied != region.value)
     {
         let message =
             format!("{} is not in region {}; leave region out: the zone implies it", zone.value, region.value);

@@ -60,6 +60,12 @@ pub(crate) struct Record {
     pub(crate) made: Made,
     /// What EC2 was last told to launch, and when first.
     pub(crate) launch: Option<(Launch, Timestamp)>,
+    /// The spot requests of that launch that may be open.
+    #[serde(default)]
+    pub(crate) requests: Vec<String>,
+    /// The instances that came of spot requests.
+    #[serde(default)]
+    pub(crate) arrived: Vec<String>,
     /// The volumes that the box takes over. They are never deleted with it.
     #[serde(default)]
     pub(crate) found: Vec<Takeover>,
@@ -110,8 +116,10 @@ impl Record {
     /// One that has come to nothing yet.
     pub(crate) fn new(digest: String, token: String, name: String, started: Timestamp) -> Self {
         let made = Made::default();
-        let (launch, found, instance, usable, image) = (None, Vec::new(), None, false, None);
-        Self { version: VERSION, digest, token, name, started, made, launch, found, instance, usable, image }
+        let (launch, instance, usable, image) = (None, None, false, None);
+        let (requests, arrived, found) = (Vec::new(), Vec::new(), Vec::new());
+        let version = VERSION;
+        Self { version, digest, token, name, started, made, launch, requests, arrived, found, instance, usable, image }
     }
 }
 

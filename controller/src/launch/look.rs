@@ -9,9 +9,11 @@ use fleetkey_common::aws_names::AbsoluteName;
 use fleetkey_common::bucket::person_prefix;
 use fleetkey_common::key_spec::KeySpec;
 
+use super::attempts::{self, Attempt};
 use super::kept::{self, Takeover};
 use super::plan::{Change, Machine, Plan, PlannedVolume};
 use super::request::{Request, Source};
+use super::spot::market;
 use super::{BOX_TAG, World, boot, is_of, keys, machine, place, profile, volumes};
 use crate::aws::instances::{self, Which};
 use crate::aws::launch::Disk;
@@ -50,24 +52,31 @@ pub(crate) struct Prepared {
 struct Start {
     image: Image,
     arch: Arch,
-    kind: Option<Kind>,
+    kinds: Vec<Kind>,
 }
 
 /// Plans a create.
 pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> anyhow::Result<Prepared> {
     let region = request.region.as_str();
-    let (Start { image, arch, kind }, subnets, key_pair, found) = tokio::try_join!(
+    let (Start { image, arch, kinds }, subnets, key_pair, found) = tokio::try_join!(
         find_start(world, request, role),
         subnets(world, request),
         key_pair(world, request, role),
         kept_volumes(world, request, role),
     )?;
     let subnets = kept::places(&found, subnets)?;
-    let (kind, places) = kind_and_places(world, request, kind, arch, subnets).await?;
-    machine::check_architecture(&kind, &image.architecture)?;
+    for kind in &kinds {
+        machine::check_architecture(kind, &image.architecture)?;
+    }
+    let mut attempts = to_try(world, kinds, arch, subnets).await?;
+    let mut spot = None;
+    if let Some(wish) = &request.spot {
+        let (terms, ordered) = market::terms(world, wish, attempts).await?;
+        (spot, attempts) = (Some(terms), ordered);
+    }
     let disks = machine::disks(&image, role, request.root_gib, &found)?;
     let (groups, profile, agent) = tokio::try_join!(
-        group_changes(&world.fleet, &request.name, role, &places[0].network),
+        group_changes(&world.fleet, &request.name, role, &attempts[0].place.network),
         profile_changes(world, &request.name, role),
         boot::agent(world, request, role, arch),
     )?;
@@ -95,7 +104,8 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         image: image.id.clone(),
         image_name: image.name.clone(),
         architecture: arch.to_string(),
-        instance_type: kind.name,
+        instance_type: attempts[0].kind.clone(),
+        instance_types: attempts::kinds(&attempts),
         root_gib: disks.iter().find(|disk| disk.device == image.root_device).and_then(|disk| disk.gib),
         volumes: planned(role, &disks, &found),
         generation,
@@ -103,14 +113,14 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
         keys: request.keys.specs.iter().map(ToString::to_string).collect(),
         agent: agent.map(|agent| agent.version),
         profile,
-        zones: places.iter().map(|subnet| subnet.zone.clone()).collect(),
-        subnets: places.iter().map(|subnet| subnet.id.clone()).collect(),
+        zones: attempts::zones(&attempts),
+        subnets: attempts::subnets(&attempts),
         user_data_bytes: rendered.len(),
         autostop: role.autostop.map(|autostop| autostop.tag()),
     };
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
     let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
-    let plan = Plan { changes, group, places, machine };
+    let plan = Plan { changes, group, attempts, machine, spot };
     let volume_tags = volumes::tags_of_all(&request.name, request.volumes.node.as_ref());
     Ok(Prepared { plan, disks, found, user_data: STANDARD.encode(rendered), tags, volume_tags, on_power_off })
 }
@@ -170,24 +180,24 @@ fn planned(role: &Role, disks: &[Disk], found: &[Takeover]) -> Vec<PlannedVolume
     planned.collect()
 }
 
-/// The image, the architecture, and the instance type if somebody named one that runs it.
+/// The image, the architecture, and the instance types if somebody named some that run it.
 async fn find_start(world: &World, request: &Request, role: &Role) -> anyhow::Result<Start> {
     let fleet = &world.fleet;
-    let named = match (&request.instance_type, &role.instance_type) {
+    let named = match (request.instance_types.first(), &role.instance_type) {
         (Some(name), _) => machine::Named::Operator(name.clone()),
         (None, Some(name)) => machine::Named::Role(name.clone()),
         (None, None) => machine::Named::Nobody,
     };
-    let kind = match named.name() {
-        None => None,
-        Some(name) => Some(places::kind(&fleet.ec2, name).await?.ok_or_else(|| {
+    let mut kinds = Vec::new();
+    for name in named.name().into_iter().chain(request.instance_types.iter().skip(1).map(String::as_str)) {
+        kinds.push(places::kind(&fleet.ec2, name).await?.ok_or_else(|| {
             Refusal::usage(format!("{} has no instance type {name}", request.region))
                 .hint("aws ec2 describe-instance-types shows those that there are")
-        })?),
-    };
+        })?);
+    }
     let (image, arch) = match &request.source {
         Source::Base => {
-            let arch = machine::architecture(request.arch, &named, kind.as_ref(), role)?;
+            let arch = machine::architecture(request.arch, &named, kinds.first(), role)?;
             (base_image(world, role, arch).await?, arch)
         }
         Source::Image(id) => of_arch(world, request, with_id(world, id).await?)?,
@@ -200,8 +210,8 @@ async fn find_start(world: &World, request: &Request, role: &Role) -> anyhow::Re
     }
     // The role's type is a default, which gives way to the image.
     let runs = |kind: &Kind| machine::check_architecture(kind, arch.as_str()).is_ok();
-    let kind = kind.filter(|kind| runs(kind) || matches!(named, machine::Named::Operator(_)));
-    Ok(Start { image, arch, kind })
+    kinds.retain(|kind| runs(kind) || matches!(named, machine::Named::Operator(_)));
+    Ok(Start { image, arch, kinds })
 }
 
 /// An image together with its architecture, which must be the one asked for, if one was.
@@ -269,40 +279,46 @@ async fn subnets(world: &World, request: &Request) -> anyhow::Result<Vec<Subnet>
     let found = places::subnets(&world.fleet.ec2, which).await?;
     let wanted = place::Where {
         region: &request.region,
-        zone: request.zone.as_deref(),
+        zones: &request.zones,
         network: request.network.as_deref(),
         subnet: request.subnet.as_deref(),
     };
     Ok(place::candidates(&wanted, found)?)
 }
 
-/// The instance type, and the subnets in whose zones it is offered.
-async fn kind_and_places(
-    world: &World,
-    request: &Request,
-    kind: Option<Kind>,
-    arch: Arch,
-    subnets: Vec<Subnet>,
-) -> anyhow::Result<(Kind, Vec<Subnet>)> {
+/// Each instance type in the subnets in whose zones it is offered: one at least.
+async fn to_try(world: &World, mut kinds: Vec<Kind>, arch: Arch, subnets: Vec<Subnet>) -> anyhow::Result<Vec<Attempt>> {
     let ec2 = &world.fleet.ec2;
-    let (kind, offers) = if let Some(kind) = kind {
-        let offers = places::offers(ec2, std::slice::from_ref(&kind.name)).await?;
-        (kind, offers)
-    } else {
-        let kinds = places::burstable(ec2, arch.as_str()).await?;
-        let names: Vec<_> = kinds.iter().map(|kind| kind.name.clone()).collect();
-        let offers = places::offers(ec2, &names).await?;
+    let names = |kinds: &[Kind]| kinds.iter().map(|kind| kind.name.clone()).collect::<Vec<_>>();
+    let offers = if kinds.is_empty() {
+        let small = places::burstable(ec2, arch.as_str()).await?;
+        let offers = places::offers(ec2, &names(&small)).await?;
         let zones: Vec<_> = subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
-        let kind = machine::smallest(&kinds, &offers, &zones).cloned().ok_or_else(|| {
+        kinds.push(machine::smallest(&small, &offers, &zones).cloned().ok_or_else(|| {
             Refusal::new(format!("no small instance type for {arch} is offered in {}", zones.join(", ")))
                 .hint("--instance-type names one; --zone names another zone")
-        })?;
-        (kind, offers)
+        })?);
+        offers
+    } else {
+        places::offers(ec2, &names(&kinds)).await?
     };
-    let zones = offers.get(&kind.name).map_or(&[][..], Vec::as_slice);
-    let places = place::offering(&kind.name, &subnets, zones)?;
-    world.printer.detail(&format!("{} is offered in {} of {}", kind.name, zones.join(", "), request.region));
-    Ok((kind, places))
+    let (mut attempts, mut nowhere) = (Vec::new(), Vec::new());
+    for Kind { name: kind, .. } in kinds {
+        let zones = offers.get(&kind).map_or(&[][..], Vec::as_slice);
+        world.printer.detail(&format!("{kind} is offered in {} of {}", zones.join(", "), world.fleet.region));
+        match place::offering(&kind, &subnets, zones) {
+            Ok(places) => attempts.extend(places.into_iter().map(|place| Attempt { kind: kind.clone(), place })),
+            Err(refusal) => nowhere.push(refusal),
+        }
+    }
+    if attempts.is_empty() {
+        let refusal = nowhere.into_iter().next();
+        return Err(refusal.unwrap_or_else(|| Refusal::new("there is no place to launch in")).into());
+    }
+    for refusal in nowhere {
+        world.printer.note(&format!("{refusal}: another of the types is taken"));
+    }
+    Ok(attempts)
 }
 
 /// The key pair that EC2 is told of, after everybody who is named was found.

@@ -5,17 +5,23 @@
 //! | --- | --- |
 //! | `request` | what was asked for |
 //! | `keys`, `place`, `machine`, `kept`, `profile` | what that comes to, each by itself; pure |
+//! | `attempts` | what a launch is tried with while EC2 has no room; pure |
 //! | `plan` | the changes, and how they are shown |
 //! | `look` | asks AWS for all that planning needs, and plans |
 //! | `boot` | what the box boots with: the agent, its policies, the role |
 //! | `journal` | what a create has come to, for the command that goes on with it |
-//! | `carry` | makes what is missing and launches |
+//! | `spot` | the spot market: prices, and requests that stay open |
+//! | `carry` | makes what is missing |
+//! | `answers` | what an error of a launch says of what became of it |
+//! | `send` | launches, and finds a launch again |
 //! | `converge` | the same for what is there already, without a launch |
 //! | `volumes` | attaches the volumes that a box takes over, and names all of them |
 //! | `ready` | waits until the box can be used |
 //! | `undo` | takes back what a create made |
 //! | `course` | all of these in their order |
 
+mod answers;
+mod attempts;
 mod boot;
 mod carry;
 pub(crate) mod converge;
@@ -30,6 +36,8 @@ pub(crate) mod plan;
 pub(crate) mod profile;
 mod ready;
 pub(crate) mod request;
+mod send;
+pub(crate) mod spot;
 #[cfg(test)]
 mod testing;
 mod undo;

@@ -1,9 +1,12 @@
 //! What a create will do, as values: planned by pure code, shown to people, then carried out one after another.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::aws::places::Subnet;
+use super::attempts::Attempt;
+use super::spot::market::Terms;
 use crate::ingress::Rule;
 use crate::table::Table;
 
@@ -39,10 +42,12 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// The security group, if it is there already.
     pub(crate) group: Option<String>,
-    /// Where the instance is tried, one after another while EC2 has no room.
-    pub(crate) places: Vec<Subnet>,
+    /// What the launch is tried with, one after another while EC2 has no room.
+    pub(crate) attempts: Vec<Attempt>,
     /// What is launched.
     pub(crate) machine: Machine,
+    /// How it is bought on the spot market, if there.
+    pub(crate) spot: Option<Terms>,
 }
 
 /// What is launched, but for the place and what is yet to be made.
@@ -54,8 +59,10 @@ pub(crate) struct Machine {
     pub(crate) image_name: String,
     /// `x86_64` or `arm64`.
     pub(crate) architecture: String,
-    /// The instance type.
+    /// The instance type, the first of them if there are several.
     pub(crate) instance_type: String,
+    /// The instance types with which it is tried, in order.
+    pub(crate) instance_types: Vec<String>,
     /// The size of the root volume in GiB, if known.
     pub(crate) root_gib: Option<u32>,
     /// The further volumes.
@@ -163,16 +170,37 @@ impl Plan {
         let autostop = machine.autostop.as_ref().map(|autostop| format!(", {autostop}")).unwrap_or_default();
         let what = format!(
             "{} of {} ({}){disk}{autostop} in {}",
-            machine.instance_type,
+            machine.instance_types.join(", else "),
             machine.image,
             machine.image_name,
             machine.zones.join(", else ")
         );
-        let launch = Row { action: "launch", what };
+        let launch = [Row { action: "launch", what }].into_iter().chain(self.spot.iter().flat_map(spot_rows));
         let after = after.iter().map(|step| Row { action: step, what: "the box".to_owned() });
         let volumes = machine.volumes.iter().map(PlannedVolume::row);
-        changes.chain([launch]).chain(volumes).chain(after).collect()
+        changes.chain(launch).chain(volumes).chain(after).collect()
     }
+}
+
+/// What is shown of the spot market: what is paid at most, what an hour costs now, and for how long EC2 may take.
+fn spot_rows(terms: &Terms) -> Vec<Row> {
+    let most = match terms.bid {
+        Some(bid) => format!("{bid} USD an hour"),
+        None => "the on-demand price".to_owned(),
+    };
+    let mut rows = vec![Row { action: "pay", what: format!("the spot price, at most {most}") }];
+    for (kind, zones) in &terms.prices {
+        let zones: Vec<_> = zones.iter().map(|(zone, price)| format!("{price} in {zone}")).collect();
+        rows.push(Row { action: "pay", what: format!("now for {kind}: {}", zones.join(", ")) });
+    }
+    if terms.stays_open {
+        let time = terms.timeout_seconds.map(|seconds| humantime::format_duration(Duration::from_secs(seconds)));
+        let time = time.map_or("--timeout".to_owned(), |time| time.to_string());
+        let group = terms.launch_group.as_ref().map(|group| format!(", in launch group {group}"));
+        let what = format!("the spot request, for {time} at most{}", group.unwrap_or_default());
+        rows.push(Row { action: "wait for", what });
+    }
+    rows
 }
 
 /// The rows as a table.

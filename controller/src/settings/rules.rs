@@ -10,7 +10,7 @@ use fleetkey_common::names::PersonName;
 
 use crate::printer::Output;
 use crate::ssh::AddressKind;
-use crate::zone::region_of;
+use crate::zone::{listed, region_of, region_of_all};
 
 /// What is wrong with a value, for people: words that follow the place where it stands.
 pub(crate) type Fault = String;
@@ -43,10 +43,14 @@ pub(crate) fn region(name: &str) -> Result<(), Fault> {
     checked(&rule, name)
 }
 
-pub(crate) fn zone(name: &str) -> Result<(), Fault> {
-    match region_of(name) {
+/// One, or several with commas between them.
+pub(crate) fn zone(names: &str) -> Result<(), Fault> {
+    if let Some(name) = listed(names).find(|name| region_of(name).is_none()) {
+        return Err(format!("{name:?} is not an availability zone, such as us-west-2a"));
+    }
+    match region_of_all(names) {
         Some(_) => Ok(()),
-        None => Err(format!("{name:?} is not an availability zone, such as us-west-2a")),
+        None => Err(format!("{names} is in several regions; a box is in one")),
     }
 }
 

@@ -27,6 +27,20 @@ fn flags_count_before_variables_and_fleetkeys_variable_before_cgclouds() {
 }
 
 #[test]
+fn several_zones_keep_their_order_and_are_of_one_region() {
+    let flags = |zone: &str| PlaceFlags { zone: Some(zone.to_owned()), ..PlaceFlags::default() };
+    let found = settings(&flags("us-west-2b,us-west-2a"), &[]).unwrap();
+    assert_eq!((found.region.as_deref(), found.zones_by_flag), (Some("us-west-2"), true));
+    assert_eq!(found.zones(), ["us-west-2b", "us-west-2a"]);
+    let found = settings(&PlaceFlags::default(), &[("CGCLOUD_ZONE", "us-west-2c,us-west-2a")]).unwrap();
+    assert_eq!((found.zones().join(" ").as_str(), found.zones_by_flag), ("us-west-2c us-west-2a", false));
+    assert!(settings(&PlaceFlags::default(), &[]).unwrap().zones().is_empty());
+    let error = |zones: &str| settings(&flags(zones), &[]).unwrap_err().to_string();
+    assert_eq!(error("us-west-2b,eu-west-1a"), "--zone us-west-2b,eu-west-1a is in several regions; a box is in one");
+    assert_eq!(error("us-west-2b,"), "--zone \"\" is not an availability zone, such as us-west-2a");
+}
+
+#[test]
 fn a_zone_counts_only_in_its_own_region() {
     let flags = |region: Option<&str>, zone: Option<&str>| PlaceFlags {
         region: region.map(str::to_owned),

@@ -3,9 +3,10 @@
 //! It forwards requests as they are, so that signatures stay good, and never makes an answer up unless told to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -33,16 +34,31 @@ struct Rules {
     faults: BTreeMap<String, Fault>,
     /// By `service:Action`: what is answered in place of the server's own answer.
     answers: BTreeMap<String, (u16, String)>,
+    /// Who answers in place of the server, if he wants to.
+    player: Option<Player>,
     /// Whether there is no listener, so that connections are refused.
     refusing: bool,
     /// Whether a call that was answered before is answered the same again.
     remembering: bool,
 }
 
+type Play = dyn Fn(&Call) -> Option<(u16, String)> + Send + Sync;
+
+#[derive(Clone)]
+struct Player(Arc<Play>);
+
+impl fmt::Debug for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Player")
+    }
+}
+
 impl Rules {
     fn answer_for(&self, call: &Call) -> Option<Message> {
-        let (status, body) = self.answers.get(&format!("{}:{}", call.service, call.action))?;
-        Some(Message::response(&format!("{status} Proxy"), "text/xml", body.as_str()))
+        let played = || self.player.as_ref().and_then(|Player(play)| play(call));
+        let told = self.answers.get(&format!("{}:{}", call.service, call.action)).cloned();
+        let (status, body) = told.or_else(played)?;
+        Some(Message::response(&format!("{status} Proxy"), "text/xml", body))
     }
 
     fn fault_for(&self, call: &Call) -> Option<Fault> {
@@ -103,12 +119,25 @@ impl Proxy {
         });
     }
 
+    /// From now on, calls to `target` are no longer spoiled; those that hang are cut.
+    pub fn mend(&self, target: &str) {
+        self.rules.send_modify(|rules| {
+            rules.faults.remove(target);
+        });
+    }
+
     /// From now on, answers every call to `target`, such as `ec2:GetConsoleOutput`, with this status and XML: for what
     /// the moto server does not have.
     pub fn answer(&self, target: &str, status: u16, body: &str) {
         self.rules.send_modify(|rules| {
             rules.answers.insert(target.to_owned(), (status, body.to_owned()));
         });
+    }
+
+    /// From now on, this answers the calls to which it has an answer, with a status and XML: for a part of AWS that the
+    /// moto server does not play as AWS does.
+    pub fn play(&self, player: impl Fn(&Call) -> Option<(u16, String)> + Send + Sync + 'static) {
+        self.rules.send_modify(|rules| rules.player = Some(Player(Arc::new(player))));
     }
 
     /// From now on, the server is asked each thing once, and its answer is given again to whoever asks the same.
