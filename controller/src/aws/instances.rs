@@ -23,8 +23,6 @@ pub(crate) enum Which<'a> {
     Namespace(&'a Namespace),
     /// Those of this namespace and role.
     Name(&'a AbsoluteName),
-    /// What somebody may have meant by this name: those of its role in any namespace, and all in this namespace.
-    Near(&'a AbsoluteName, &'a Namespace),
 }
 
 impl Which<'_> {
@@ -52,8 +50,35 @@ const DESCRIBE: &str = "ec2 DescribeInstances";
 
 /// The boxes in one of `states`, in no order.
 pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -> Result<Vec<Instance>, CallError> {
+    search(client, vec![pattern(which)], states, |name| match which {
+        // The pattern says less than it should: `_` is a slash or half an underscore.
+        Which::Namespace(namespace) => namespace.contains(name),
+        Which::Name(wanted) => name == *wanted,
+    })
+    .await
+}
+
+/// What somebody may have meant by this name: boxes of its role in any namespace, and all in this namespace.
+pub(crate) async fn near(
+    client: &Client,
+    name: &AbsoluteName,
+    namespace: &Namespace,
+) -> Result<Vec<Instance>, CallError> {
+    let role = name.base_name().replace('_', "__");
+    let patterns = vec![pattern(&Which::Namespace(namespace)), format!("*_{role}"), role];
+    let fits = |found: &AbsoluteName| found.base_name() == name.base_name() || namespace.contains(found);
+    search(client, patterns, &State::LIVE, fits).await
+}
+
+/// The boxes in one of `states` whose tag `Name` is like one of these, and whose name fits.
+async fn search(
+    client: &Client,
+    patterns: Vec<String>,
+    states: &[State],
+    fits: impl Fn(&AbsoluteName) -> bool,
+) -> Result<Vec<Instance>, CallError> {
     let filters = vec![
-        filter(&format!("tag:{NAME_TAG}"), patterns(which)),
+        filter(&format!("tag:{NAME_TAG}"), patterns),
         filter("tag-key", [GENERATION_TAG.to_owned()]),
         filter("instance-state-name", states.iter().map(|state| state.as_str().to_owned())),
     ];
@@ -63,8 +88,7 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
     while let Some(page) = pages.next().await {
         let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
         let instances = reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());
-        // The pattern says less than it should: `_` is a slash or half an underscore.
-        found.extend(instances.filter_map(Instance::read).filter(|instance| which.means(&instance.name)));
+        found.extend(instances.filter_map(Instance::read).filter(|instance| fits(&instance.name)));
     }
     Ok(found)
 }
@@ -155,16 +179,11 @@ pub(crate) async fn ask(client: &Client, id: &str, wish: Wish) -> Result<(), Cal
     }
 }
 
-/// What EC2's filter on `Name` is to match, any of it, in which `*` stands for anything.
-fn patterns(which: &Which<'_>) -> Vec<String> {
-    let below = |namespace: &Namespace| AbsoluteName::from(namespace.clone()).to_aws_name() + "*";
+/// What EC2's filter on `Name` is to match, in which `*` stands for anything.
+fn pattern(which: &Which<'_>) -> String {
     match which {
-        Which::Namespace(namespace) => vec![below(namespace)],
-        Which::Name(name) => vec![name.to_aws_name()],
-        Which::Near(name, namespace) => {
-            let role = name.base_name().replace('_', "__");
-            vec![below(namespace), format!("*_{role}"), role]
-        }
+        Which::Namespace(namespace) => AbsoluteName::from((*namespace).clone()).to_aws_name() + "*",
+        Which::Name(name) => name.to_aws_name(),
     }
 }
 

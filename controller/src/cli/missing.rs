@@ -2,16 +2,14 @@
 
 use fleetkey_common::aws_names::AbsoluteName;
 
-use crate::aws::instances::{self, Which};
+use crate::aws::instances;
 use crate::fleet::Fleet;
-use crate::instance::State;
 use crate::near;
 use crate::refusal::Refusal;
 
 /// Hints for a name of which there is no box. One more call to EC2; if it fails there are none.
 pub(super) async fn hints(fleet: &Fleet, name: &AbsoluteName) -> Vec<String> {
-    let which = Which::Near(name, &fleet.namespace);
-    let seen = instances::find(&fleet.ec2, &which, &State::LIVE).await.unwrap_or_default();
+    let seen = instances::near(&fleet.ec2, name, &fleet.namespace).await.unwrap_or_default();
     let seen: Vec<AbsoluteName> = seen.into_iter().map(|found| found.name).collect();
     near::hints(name, &fleet.namespace, &seen)
 }
