@@ -120,11 +120,9 @@ mod tests {
     use super::*;
     use crate::account::shipped::SHIPPED;
 
-    /// The regions that an account has without asking for them.
-    /// <https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html>
-    const DEFAULT: &str = "us-east-1 us-east-2 us-west-1 us-west-2 ap-south-1 ap-northeast-1 ap-northeast-2 \
-         ap-northeast-3 ap-southeast-1 ap-southeast-2 ca-central-1 eu-central-1 eu-west-1 eu-west-2 eu-west-3 \
-         eu-north-1 sa-east-1";
+    /// As many regions as an account is likely to be used in.
+    const MANY: &str = "us-east-1 us-east-2 us-west-1 us-west-2 ap-south-1 ap-northeast-1 ap-southeast-1 ap-southeast-2 \
+         eu-central-1 eu-west-1";
 
     fn words(regions: &[&str]) -> Words {
         Words {
@@ -137,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn no_word_is_left_and_iam_takes_every_policy_for_one_region_and_for_all_that_an_account_has() {
-        let many: Vec<&str> = DEFAULT.split_whitespace().collect();
+    fn no_word_is_left_and_iam_takes_every_policy_for_one_region_and_for_ten() {
+        let many: Vec<&str> = MANY.split_whitespace().collect();
         for regions in [&["us-west-2"][..], &many] {
             for shipped in SHIPPED {
                 let text = words(regions).fill(shipped.document()).to_string();

@@ -130,7 +130,7 @@ async fn a_package_of_another_version_is_told() -> Result<()> {
 
 #[tokio::test]
 async fn without_credentials_region_or_network_it_still_answers() -> Result<()> {
-    let mut operator = Operator::new("alice").await?;
+    let operator = Operator::new("alice").await?;
     let found = lines(&operator.run_with(&["doctor", "--output", "json"], &[]).await?.ended(1))?;
     told(&found, "region", "missing none is chosen", "aws configure set region");
     for check in ["bucket", "topic", "key", "package", "permissions"] {

@@ -34,6 +34,7 @@ const POLICIES: [&str; 17] = [
     "controller-revoke-key",
     "controller-role-changes",
     "controller-spot",
+    "controller-spot",
     "controller-ssh",
 ];
 
