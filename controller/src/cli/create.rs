@@ -58,6 +58,7 @@ pub(super) struct LaunchFlags {
     what: WhatFlags,
     #[command(flatten)]
     spot: SpotFlags,
+    #[command(flatten)]
     autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
