@@ -19,6 +19,7 @@ use crate::aws::instances::{self, Which};
 use crate::aws::volumes::{self, Detached};
 use crate::instance::{NAME_TAG, State};
 use crate::launch::BOX_TAG;
+use crate::volume::VOLUME_TAG;
 
 /// The kind, twice: what a launch left over, and what holds data.
 #[derive(Debug)]
@@ -67,9 +68,9 @@ impl Sweep for Volumes {
     }
 }
 
-/// Whether somebody gave the volume a name of its own: at the launch it has that of its box.
+/// Whether the volume has a name of its own, given by a role or by somebody: at the launch it has that of its box.
 fn is_of_data(of: &AbsoluteName, volume: &Detached) -> bool {
-    volume.tags.get(NAME_TAG) != Some(&of.to_aws_name())
+    volume.tags.contains_key(VOLUME_TAG) || volume.tags.get(NAME_TAG) != Some(&of.to_aws_name())
 }
 
 fn judge(kind: &'static str, of: AbsoluteName, volume: Detached, boxes: &BTreeSet<AbsoluteName>) -> Thing {
@@ -99,6 +100,9 @@ mod tests {
         let of: AbsoluteName = "/prod/web".parse().unwrap();
         assert!(!is_of_data(&of, &volume("prod_web")));
         assert!(is_of_data(&of, &volume("prod_web_data")) && is_of_data(&of, &volume("mine")));
+        let mut named = volume("prod_web");
+        named.tags.insert(VOLUME_TAG.to_owned(), "data".to_owned());
+        assert!(is_of_data(&of, &named));
     }
 
     #[test]
