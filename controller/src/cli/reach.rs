@@ -32,7 +32,7 @@ pub(super) struct ReachFlags {
     /// Log in to the box's admin account, as is done anyway where --login is not given
     #[arg(short, long, conflicts_with = "login")]
     admin: bool,
-    /// Which address of the box to use [default: the public one if it has one]
+    /// Which address of the box to use [default: that of the configuration, else the public one if it has one]
     #[arg(long, value_enum, value_name = "WHICH")]
     address: Option<AddressKind>,
     /// Trust this host key of the box from now on: its SHA256:... fingerprint, or a file with it, from a trusted source
@@ -67,7 +67,8 @@ impl ReachFlags {
         };
         let instance = running(&fleet, &waiter, &name, instance).await?;
         let account = self.account(&instance)?;
-        let ssh = Ssh::to(&fleet, &instance, account, self.address)?.with_options(options);
+        let address = self.address.or(settings.address);
+        let ssh = Ssh::to(&fleet, &instance, account, address)?.with_options(options);
         let keys = match &self.host_key {
             Some(given) => host_keys::take(&fleet, &ssh, given).await?,
             None => host_keys::learn(&fleet, &waiter, &instance).await?,
