@@ -31,7 +31,6 @@ impl Which<'_> {
         match self {
             Self::Namespace(namespace) => namespace.contains(of),
             Self::Name(name) => of == *name,
-            Self::Near(name, namespace) => of.base_name() == name.base_name() || namespace.contains(of),
         }
     }
 
@@ -41,7 +40,6 @@ impl Which<'_> {
         match self {
             Self::Namespace(namespace) => vec![below(namespace)],
             Self::Name(name) => vec![name.to_string()],
-            Self::Near(name, namespace) => vec![below(namespace), format!("*/{}", name.base_name())],
         }
     }
 }
