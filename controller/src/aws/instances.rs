@@ -33,27 +33,14 @@ impl Which<'_> {
             Self::Name(name) => of == *name,
         }
     }
-
-    /// What a filter on the full names of boxes is to match, any of it, in which `*` stands for anything.
-    pub(crate) fn full_names(&self) -> Vec<String> {
-        let below = |namespace: &Namespace| AbsoluteName::from(namespace.clone()).to_string() + "*";
-        match self {
-            Self::Namespace(namespace) => vec![below(namespace)],
-            Self::Name(name) => vec![name.to_string()],
-        }
-    }
 }
 
 const DESCRIBE: &str = "ec2 DescribeInstances";
 
 /// The boxes in one of `states`, in no order.
 pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -> Result<Vec<Instance>, CallError> {
-    search(client, vec![pattern(which)], states, |name| match which {
-        // The pattern says less than it should: `_` is a slash or half an underscore.
-        Which::Namespace(namespace) => namespace.contains(name),
-        Which::Name(wanted) => name == *wanted,
-    })
-    .await
+    // The pattern says less than it should: `_` is a slash or half an underscore.
+    search(client, vec![pattern(which)], states, |name| which.means(name)).await
 }
 
 /// What somebody may have meant by this name: boxes of its role in any namespace, and all in this namespace.

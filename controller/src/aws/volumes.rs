@@ -7,6 +7,8 @@ use aws_sdk_ec2::operation::describe_volumes::builders::DescribeVolumesFluentBui
 use aws_sdk_ec2::types;
 use jiff::Timestamp;
 
+use fleetkey_common::aws_names::AbsoluteName;
+
 use super::instances::{Which, filter};
 use super::{CallError, failed};
 use crate::details::Volume;
@@ -25,7 +27,11 @@ pub(crate) async fn of_box(client: &Client, id: &str) -> Result<Vec<Volume>, Cal
 
 /// The volumes that boxes have beside their root volumes, and those that outlived their boxes; by name, oldest first.
 pub(crate) async fn stored(client: &Client, which: &Which<'_>) -> Result<Vec<Stored>, CallError> {
-    let call = client.describe_volumes().filters(filter(&format!("tag:{BOX_TAG}"), which.full_names()));
+    let pattern = match which {
+        Which::Namespace(namespace) => AbsoluteName::from((*namespace).clone()).to_string() + "*",
+        Which::Name(name) => name.to_string(),
+    };
+    let call = client.describe_volumes().filters(filter(&format!("tag:{BOX_TAG}"), [pattern]));
     let call = call.filters(filter("tag-key", [VOLUME_TAG.to_owned()]));
     let mut found: Vec<_> = all(call, DESCRIBE).await?.into_iter().filter_map(Stored::read).collect();
     found.retain(|volume| which.means(&volume.of));
