@@ -32,5 +32,4 @@ pub mod store;
 pub mod supervisor;
 #[cfg(feature = "aws")]
 pub mod trigger;
-pub mod trusted_file;
 pub mod write;

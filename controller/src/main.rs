@@ -2,11 +2,16 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
+mod complete;
+mod config;
 mod details;
+mod doctor;
 mod expiry;
 mod fleet;
+mod folders;
 mod holdings;
 mod image;
 mod ingress;
@@ -17,8 +22,11 @@ mod launch;
 mod lifecycle;
 mod listing;
 mod log;
+mod near;
 mod package;
+mod price;
 mod printer;
+mod progress;
 mod refusal;
 mod registration;
 mod revocation;
@@ -28,12 +36,19 @@ mod session;
 mod settings;
 mod ssh;
 mod state;
+mod sweep;
 mod table;
+mod volume;
 mod wait;
 mod work;
 mod zone;
 
+fn main() -> ExitCode {
+    // Before there is anything else: a shell waits for the answer at each press of a key.
+    cli::completions::answer().unwrap_or_else(run)
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     cli::run().await
 }

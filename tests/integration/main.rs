@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
+mod added_source;
 mod aws_calls;
 mod aws_faults;
 mod commands;
@@ -33,6 +34,5 @@ mod push;
 mod registries;
 mod service;
 mod source_faults;
-mod start_page;
 mod systemd_box;
 mod tls;

@@ -256,6 +256,14 @@ pub fn cloud_root_file_system() -> &'static Path {
     MADE.get_or_init(|| made("cloud"))
 }
 
+/// One that never boots, with what makes content of any kind on a disk.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn disk_root_file_system() -> PathBuf {
+    made("disks")
+}
+
 fn made(flavour: &str) -> PathBuf {
     let mut command = Command::new(script("rootfs"));
     let output = command.arg(flavour).stderr(Stdio::inherit()).output().expect("tests/rootfs can be run");

@@ -3,8 +3,9 @@
 //! Flags are taken as written, so that they are checked by the same rules as the file. None has an environment
 //! variable behind it: who can set one for the agent could otherwise say where its keys come from (T10).
 
-use super::fragment::{Fragment, GrantFragment, Text, Written};
-use super::problem::Origin;
+use fleetkey_common::config_file::{Origin, Text, Written};
+
+use super::fragment::{Fragment, GrantFragment};
 
 /// Flags that are laid over the configuration file, for every command that reads it: flattened into its arguments.
 #[derive(Debug, Clone, Default, clap::Args)]

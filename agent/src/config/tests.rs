@@ -315,7 +315,7 @@ fn every_field_of_the_schema_is_read_and_its_example_holds_good() {
         let told = problems(&format!("{heading}{name} = 2026-01-01"), &[]);
         assert!(told.contains("found a date without quotes"), "{table}.{name}: {told}");
         let source = if name == "source" || name == "directory" { "" } else { "source = \"iam\"\n" };
-        let good = format!("{source}{heading}{}", schema::example(table, name));
+        let good = format!("{source}{heading}{}", schema::SCHEMA.example(table, name));
         assert!(with_flags(&good, &[]).is_ok(), "{}", problems(&good, &[]));
     }
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleetkey_common::config_file::{Findings, List, Origin, Text, Written};
 use fleetkey_common::names::AccountName;
 use fleetkey_common::registry::Registry;
 
-use super::fragment::{Fragment, List, Text, Written};
+use super::fragment::Fragment;
 use super::options::{self, Allowed};
-use super::problem::{Findings, Origin};
 use super::settings::{
     AwsSettings, CredentialsSource, DeleteQueue, GuardSettings, InstanceSettings, MetricsSettings, PathSettings,
     PushSettings, RenderSettings, ReportSettings, Settings, SourceSettings,

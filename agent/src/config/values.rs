@@ -7,7 +7,8 @@ use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::did_you_mean;
+use fleetkey_common::did_you_mean::did_you_mean;
+
 use super::settings::{AutostopAction, DeleteQueue, Mode};
 
 /// What is wrong with a value, for people.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification, UserIdGroupPair,
+    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification,
+    UserIdGroupPair,
 };
 
 use super::instances::filter;
@@ -16,6 +17,10 @@ use crate::ingress::{Rule, RuleSource};
 pub(crate) struct Group {
     /// `sg-...`
     pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// The network that it is in: `vpc-...`
+    pub(crate) network: String,
     /// What it lets in, a rule for each source.
     pub(crate) rules: BTreeSet<Rule>,
     /// Its tags.
@@ -31,6 +36,29 @@ pub(crate) async fn find(client: &Client, network: &str, name: &str) -> Result<O
     let answer = client.describe_security_groups().set_filters(Some(filters.to_vec())).send().await;
     let answer = answer.map_err(failed(format!("ec2 DescribeSecurityGroups {name} in {network}")))?;
     Ok(answer.security_groups.unwrap_or_default().into_iter().find_map(read))
+}
+
+/// Groups on a page: the most that EC2 gives.
+const PAGE: i32 = 1000;
+
+/// The groups of this name in all networks of the region.
+pub(crate) async fn named(client: &Client, name: &str) -> Result<Vec<Group>, CallError> {
+    list(client, filter("group-name", [name.to_owned()]), &format!("ec2 DescribeSecurityGroups {name}")).await
+}
+
+/// The groups of the region with this tag, whatever its value.
+pub(crate) async fn tagged(client: &Client, tag: &str) -> Result<Vec<Group>, CallError> {
+    list(client, filter("tag-key", [tag.to_owned()]), &format!("ec2 DescribeSecurityGroups with {tag}")).await
+}
+
+async fn list(client: &Client, wanted: Filter, action: &str) -> Result<Vec<Group>, CallError> {
+    let mut pages = client.describe_security_groups().filters(wanted).max_results(PAGE).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let groups = page.map_err(failed(action))?.security_groups.unwrap_or_default();
+        found.extend(groups.into_iter().filter_map(read));
+    }
+    Ok(found)
 }
 
 /// Makes a group, with its tags from the first moment, and gives its id. It lets nothing in yet.
@@ -82,7 +110,8 @@ fn read(described: SecurityGroup) -> Option<Group> {
     let rules = permissions.flat_map(|permission| flatten(&permission, &id)).collect();
     let tags = described.tags.unwrap_or_default().into_iter();
     let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
-    Some(Group { id, rules, tags })
+    let (name, network) = (described.group_name.unwrap_or_default(), described.vpc_id.unwrap_or_default());
+    Some(Group { id, name, network, rules, tags })
 }
 
 /// A rule for each source of a permission.

@@ -6,5 +6,8 @@ mod convergence;
 mod course;
 mod ground;
 mod images;
+mod in_step;
 mod input;
 mod permissions;
+mod printed;
+mod volumes;

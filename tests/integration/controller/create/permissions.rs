@@ -14,13 +14,14 @@ const CONSOLE: &str = "ec2:GetConsoleOutput";
 const FIRST: [&str; 6] = ["--keypairs", "alice", "bob", "@alice", "@@developers", "--quick"];
 
 /// What the first create needs, without what undoing takes.
-const NEEDED: [&str; 21] = [
+const NEEDED: [&str; 22] = [
     "ec2:DescribeImages",
     "ssm:GetParameter",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeSubnets",
     "ec2:DescribeKeyPairs",
+    "ec2:DescribeVolumes",
     "s3:ListBucket",
     "s3:GetObject",
     "iam:GetUser",
@@ -85,6 +86,16 @@ async fn launching_needs_every_permission_of_its_policy_and_no_other() -> Result
         let ran = ground.run("create", &FIRST).await?.ended(1);
         assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
     }
+    allow(cloud, &policy, None).await?;
+    ground.run("create", &FIRST).await?.ended(0);
+
+    // A box that is gone leaves a volume, which the next one takes over.
+    let instances = ground.instances().await?;
+    let gone = instances.first().and_then(|instance| instance.instance_id()).unwrap_or_default();
+    cloud.ec2().terminate_instances().instance_ids(gone).send().await?;
+    allow(cloud, &policy, Some("ec2:AttachVolume")).await?;
+    let ran = ground.run("create", &FIRST).await?.ended(1);
+    assert!(tells_of(&ran.stderr, "ec2:AttachVolume"), "{}", ran.stderr);
     allow(cloud, &policy, None).await?;
     ground.run("create", &FIRST).await?.ended(0);
 

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod access;
+mod cleanup;
 mod create;
 mod faults;
 mod host_keys;
@@ -15,4 +16,5 @@ mod images;
 mod interrupted;
 mod operator;
 mod packages;
+mod volumes;
 mod world;
