@@ -253,7 +253,7 @@ fn values_out_of_bounds_are_told() {
     --metrics-interval: "1s" is out of range; give 1m to 1h
     --metrics-namespace: "AWS/EC2" begins with AWS/, which is for AWS itself
     --autostop: "5s" is out of range; give 1m to 30days
-    --autostop-action: "hibernate" is not one of "stop", "terminate"
+    --autostop-action: "hibernate" is not one of "stop", "terminate" (did you mean "terminate"?)
     --autostop-max-load: "-1" is not a load; write it as uptime prints it, such as "0.5"
     --autostop-max-stay: "60days" is out of range; give 1m to 30days
     --state-folder: the path "var" is relative; write it in full, from /
