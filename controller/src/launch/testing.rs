@@ -24,7 +24,6 @@ pub(super) fn role(name: &str) -> Role {
         ephemeral: None,
         agent: true,
         autostop: None,
-        autostop: None,
         cloud_config: Node { value: Value::Map(Vec::new()), place },
     }
 }
