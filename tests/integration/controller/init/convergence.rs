@@ -17,7 +17,7 @@ use serde_json::json;
 use super::setting::{bare, bucket, changed, init, policies, results, shipped, topics};
 
 /// Every policy that `init` makes.
-const POLICIES: [&str; 18] = [
+const POLICIES: [&str; 17] = [
     "agent-metrics",
     "agent-push",
     "agent-registry-ec2",
@@ -33,7 +33,6 @@ const POLICIES: [&str; 18] = [
     "controller-register-key",
     "controller-revoke-key",
     "controller-role-changes",
-    "controller-spot",
     "controller-spot",
     "controller-ssh",
 ];
