@@ -8,6 +8,7 @@ use fleetkey_common::aws_names::DEFAULT_NAMESPACE;
 use fleetkey_common::names::{NameError, PersonName};
 use thiserror::Error;
 
+use crate::reach_settings::ReachSettings;
 use crate::zone::region_of;
 
 /// The topic by which agents are told to look, unless another is named.
@@ -63,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) bucket: Option<String>,
     /// The topic's name.
     pub(crate) topic: String,
+    /// What is set of the way to boxes.
+    pub(crate) reach: ReachSettings,
 }
 
 /// A flag or variable has a value that cannot be used.
@@ -136,6 +139,7 @@ impl Settings {
             instance_type: value(INSTANCE_TYPE_VARIABLES),
             bucket,
             topic,
+            reach: ReachSettings::new(variable),
         })
     }
 }

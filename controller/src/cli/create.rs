@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
+use super::route::RouteFlags;
+use super::ssh_from::SshFromFlag;
+use crate::entry::Entry;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
 use crate::interrupt;
@@ -23,6 +26,7 @@ use crate::role::{Arch, Role, RoleError, RoleName};
 use crate::selection::parse_id;
 use crate::session::find_bucket;
 use crate::settings::Settings;
+use crate::ssh::{AddressKind, Route};
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -51,6 +55,10 @@ pub(super) struct LaunchFlags {
     what: WhatFlags,
     #[command(flatten)]
     how: HowFlags,
+    #[command(flatten)]
+    route: RouteFlags,
+    #[command(flatten)]
+    ssh_from: SshFromFlag,
 }
 
 /// What the box is to be.
@@ -172,8 +180,11 @@ pub(super) async fn launch(
     let interrupted = interrupt::listen().context("listening for signals")?;
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
+    let route = flags.route.route(settings)?;
+    let entry = flags.ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
     let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
+    let world = World { route, entry, ..world };
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
     if dry_run {
@@ -233,7 +244,8 @@ async fn open(
     };
     let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
     let iam = fleet.iam();
-    let world = World { fleet, iam, bucket, caller, topic: settings.topic.clone(), printer };
+    let (topic, route, entry) = (settings.topic.clone(), Route::default(), Entry::default());
+    let world = World { fleet, iam, bucket, caller, topic, printer, route, entry };
     Ok((world, request, role))
 }
 

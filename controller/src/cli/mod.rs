@@ -20,15 +20,20 @@ mod image;
 mod list;
 mod list_images;
 mod on_box;
+mod proxy;
 mod reach;
 mod reboot;
 mod recreate;
+mod refresh_ingress;
 mod register_key;
 mod revoke_key;
 mod role;
+mod route;
 mod rsync;
 mod show;
 mod ssh;
+mod ssh_config;
+mod ssh_from;
 mod start;
 mod stop;
 mod terminate;
@@ -59,14 +64,17 @@ enum Verb {
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    Proxy(proxy::Proxy),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
+    RefreshIngress(refresh_ingress::RefreshIngress),
     RegisterKey(register_key::RegisterKey),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
     Rsync(rsync::Rsync),
     Show(show::Show),
     Ssh(ssh::Ssh),
+    SshConfig(ssh_config::SshConfig),
     Start(start::Start),
     Stop(stop::Stop),
     Terminate(terminate::Terminate),
@@ -122,14 +130,17 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
+        Verb::Proxy(verb) => verb.run(&settings, printer).await,
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
+        Verb::RefreshIngress(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
         Verb::Show(verb) => verb.run(&settings, printer).await,
         Verb::Ssh(verb) => verb.run(&settings, printer).await,
+        Verb::SshConfig(verb) => verb.run(&settings, printer).await,
         Verb::Start(verb) => verb.run(&settings, printer).await,
         Verb::Stop(verb) => verb.run(&settings, printer).await,
         Verb::Terminate(verb) => verb.run(&settings, printer).await,

@@ -108,7 +108,8 @@ async fn perform(world: &World, of: &AbsoluteName, change: &Change, group: Optio
                 made => made.map(Done::Group),
             };
         }
-        Change::Allow { rule } => security_groups::authorize(ec2, group, rule).await?,
+        Change::Allow { rule, text } => security_groups::authorize(ec2, group, rule, text).await?,
+        Change::Describe { rule, text } => security_groups::describe(ec2, group, rule, text).await?,
         Change::Revoke { rule } => security_groups::revoke(ec2, group, rule).await?,
         Change::MakeIamRole { name } => {
             let trust = profile::trust(world.caller.partition());

@@ -144,6 +144,10 @@ impl Course<'_> {
         let journal = journal.insert(Journal::begin(folder, record)?);
         journal.save()?;
         let group = carry::make(world, waiter, journal, name, &prepared).await?;
+        if prepared.plan.opens_ssh() {
+            let closer = "--ssh-from auto opens it to your address alone";
+            world.printer.hint(&format!("port 22 is open to every address, and keys alone let in; {closer}"));
+        }
         let instance = carry::launch(world, waiter, journal, name, &prepared, &group).await?;
         journal.record.instance = Some(instance.id.clone());
         journal.save()?;

@@ -14,7 +14,7 @@ use crate::aws::launch::Disk;
 use crate::aws::places::{self, Kind, Subnet, Subnets};
 use crate::aws::{images, instance_profiles, key_pairs, people, security_groups};
 use crate::image::{self, Image, ImageChoice};
-use crate::ingress;
+use crate::ingress::{self, Rules};
 use crate::instance::{ADMIN_TAG, GENERATION_TAG, NAME_TAG};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
@@ -266,12 +266,12 @@ async fn group_changes(
         Some(group) => group.rules.clone(),
         None => {
             changes.push(Change::MakeGroup { name, network: network.to_owned() });
-            BTreeSet::new()
+            Rules::new()
         }
     };
-    let found_changes = ingress::changes(&ingress::wanted(&role.ingress), &there);
-    changes.extend(found_changes.allow.into_iter().map(|rule| Change::Allow { rule }));
-    changes.extend(found_changes.revoke.into_iter().map(|rule| Change::Revoke { rule }));
+    let ssh = world.entry.resolve(&world.fleet, &there).await?;
+    let found_changes = ingress::changes(&ingress::wanted(&role.ingress), &there, &ssh);
+    changes.extend(Change::of_rules(found_changes));
     Ok((found.map(|group| group.id), changes))
 }
 

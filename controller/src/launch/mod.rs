@@ -38,11 +38,13 @@ use fleetkey_common::aws_names::AbsoluteName;
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::Caller;
 use crate::aws::security_groups::Group;
+use crate::entry::Entry;
 use crate::fleet::Fleet;
 use crate::printer::Printer;
+use crate::ssh::Route;
 
 /// Tag of a security group: the full name of the boxes that it is for. Only a group that has it is changed.
-const GROUP_TAG: &str = "fleetkey:box";
+pub(crate) const GROUP_TAG: &str = "fleetkey:box";
 
 /// Whether a security group is Fleetkey's, for the boxes of this name.
 fn is_of(group: &Group, of: &AbsoluteName) -> bool {
@@ -64,4 +66,8 @@ pub(crate) struct World {
     pub(crate) topic: String,
     /// Where progress is told.
     pub(crate) printer: Printer,
+    /// By which way the box is reached.
+    pub(crate) route: Route,
+    /// From where SSH is let in.
+    pub(crate) entry: Entry,
 }

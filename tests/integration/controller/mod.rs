@@ -9,6 +9,7 @@ mod images;
 mod lifecycle;
 mod list;
 mod permissions;
+mod reach;
 mod register_key;
 mod revoke_key;
 mod role_boxes;

@@ -3,7 +3,7 @@
 
 mod convergence;
 mod course;
-mod ground;
+pub(super) mod ground;
 mod images;
 mod input;
 mod permissions;

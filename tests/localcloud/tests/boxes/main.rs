@@ -14,4 +14,5 @@ mod images;
 mod interrupted;
 mod operator;
 mod packages;
+mod reaching;
 mod world;
