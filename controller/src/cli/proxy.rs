@@ -1,7 +1,7 @@
 //! `fleetkey proxy`: the connection of an ssh that knows a box by its id alone.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
@@ -26,6 +26,9 @@ use crate::wait::{Waiter, parse_timeout};
 
 /// How long a connection may take to open: sshd has answered a moment ago.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// How much is passed on at a time, in bytes: as much as a pipe holds.
+const BUFFER: usize = 64 * 1024;
 
 /// Be the connection of ssh to a box, wherever the box is now: a ProxyCommand, as ssh-config writes it.
 ///
@@ -86,12 +89,26 @@ fn connect(address: SocketAddr) -> anyhow::Result<()> {
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     // It ends with the program, whatever it waits for.
     std::thread::spawn(move || {
-        let sent = io::copy(&mut input, &mut to_box);
+        let sent = pass(&mut input, &mut to_box);
         let _ = to_box.shutdown(Shutdown::Write);
         sent
     });
-    match io::copy(&mut stream, &mut output) {
+    match pass(&mut stream, &mut output) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        copied => copied.map(drop).with_context(|| format!("the connection to {address}")),
+        passed => passed.with_context(|| format!("the connection to {address}")),
+    }
+}
+
+/// Passes bytes on as they come. io::copy would have the kernel splice them, which holds them back where one side is a
+/// pipe.
+fn pass(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => to.write_all(&buffer[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -33,7 +33,8 @@ impl Here {
 
     async fn run(&self, verb: &str, more: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
         let url = self.service.endpoint();
-        let variables = [&[("FLEETKEY_ADDRESS_URL", url.as_str())], variables].concat();
+        let place = [("FLEETKEY_ADDRESS_URL", url.as_str()), ("FLEETKEY_KEYPAIRS", "alice")];
+        let variables = [&place, variables].concat();
         self.ground.run_with(verb, more, &variables).await
     }
 

@@ -17,12 +17,26 @@ fn install(operator: &Operator, name: &str, text: &str) -> Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
+/// Input and output are a connection to an address and a port.
+const TUNNEL: &str = "\
+import os, select, socket, sys
+box = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+while True:
+\x20   for ready in select.select([0, box], [], [])[0]:
+\x20       data = os.read(0, 65536) if ready == 0 else box.recv(65536)
+\x20       if not data:
+\x20           sys.exit()
+\x20       (box.sendall if ready == 0 else lambda data: os.write(1, data))(data)
+";
+
 /// What plays the aws program: it notes how it was called, and is a tunnel to the box.
 fn install_aws(there: &BoxAtHand<'_>) -> Result<PathBuf> {
     let log = there.operator.path("aws.log");
+    let tunnel = there.operator.file("tunnel.py", TUNNEL)?;
     let text = format!(
-        "#!/bin/bash\nprintf '%s\\n' \"$*\" >>'{}'\nexec 3<>/dev/tcp/127.0.0.1/{}\ncat <&3 &\nreader=$!\ncat >&3\nkill $reader\n",
+        "#!/bin/sh\nprintf '%s\\n' \"$*\" >>'{}'\nexec /usr/bin/python3 '{}' 127.0.0.1 {}\n",
         log.display(),
+        tunnel.display(),
         there.sshd.port()
     );
     install(&there.operator, "aws", &text)?;

@@ -17,6 +17,18 @@ fn ssh(alice: &Operator, words: &[&str]) -> Result<Ran> {
     start(command)?.wait()
 }
 
+/// Input and output are a connection to an address and a port.
+const TUNNEL: &str = "\
+import os, select, socket, sys
+box = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+while True:
+\x20   for ready in select.select([0, box], [], [])[0]:
+\x20       data = os.read(0, 65536) if ready == 0 else box.recv(65536)
+\x20       if not data:
+\x20           sys.exit()
+\x20       (box.sendall if ready == 0 else lambda data: os.write(1, data))(data)
+";
+
 fn id(instance: &Instance) -> &str {
     instance.instance_id().unwrap_or_default()
 }
@@ -63,9 +75,10 @@ async fn a_box_is_created_and_used_through_a_tunnel_that_the_aws_program_holds()
         "#!/bin/bash\necho \"$*\" >>\"$HOME/aws.log\"\nid=$4\n\
          address=$({} list --namespace / --output json | python3 -c 'import json, sys\n\
          print([one[\"private_address\"] for one in json.load(sys.stdin)[\"boxes\"] if one[\"id\"] == sys.argv[1]][0])' \"$id\")\n\
-         exec 3<>\"/dev/tcp/$address/22\" || exit 255\ncat <&3 &\nreader=$!\ncat >&3\nkill \"$reader\"\n",
+         exec python3 \"$HOME/tunnel.py\" \"$address\" 22\n",
         program("fleetkey").display()
     );
+    alice.file("tunnel.py", TUNNEL)?;
     for (name, text) in [("aws", aws.as_str()), ("session-manager-plugin", "#!/bin/sh\nexit 1\n")] {
         let path = alice.file(&format!("bin/{name}"), text)?;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
