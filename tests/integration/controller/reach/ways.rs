@@ -108,15 +108,15 @@ async fn over_another_machine_the_operators_own_known_hosts_counts_for_that_and_
     let mut there = BoxAtHand::new(&machine).await?;
     // Half of these options are for the machine on the way: it is the same sshd under another name.
     let known = there.operator.file("known_hosts", &format!("bastion {}\n", there.host_key()?))?;
-    let config = format!(
-        "Host bastion\n    HostName 127.0.0.1\n    HostKeyAlias bastion\n    User {ADMIN}\n    UserKnownHostsFile {}\n\
-         Host *\n    Port {}\n    IdentityFile {}\n    IdentitiesOnly yes\n    IdentityAgent none\n    BatchMode yes\n",
-        known.display(),
-        there.sshd.port(),
-        there.private_key().display(),
-    );
-    let config = there.operator.file("config", &config)?.display().to_string();
     let over = async |there: &BoxAtHand<'_>, timeout: &str| {
+        let config = format!(
+            "Host bastion\n    HostName 127.0.0.1\n    HostKeyAlias bastion\n    User {ADMIN}\n    UserKnownHostsFile {}\n\
+             Host *\n    Port {}\n    IdentityFile {}\n    IdentitiesOnly yes\n    IdentityAgent none\n    BatchMode yes\n",
+            known.display(),
+            there.sshd.port(),
+            there.private_key().display(),
+        );
+        let config = there.operator.file("config", &config)?.display().to_string();
         let words =
             ["ssh", "-n", "/", ROLE, "--jump", "bastion", "--timeout", timeout, "--", "-F", &config, "id", "-un"];
         there.operator.run(&words).await
