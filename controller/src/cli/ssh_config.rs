@@ -38,6 +38,7 @@ const AWS_PROFILE: &str = "AWS_PROFILE";
 /// it is the only one of its role. Each connection asks where the box is now; which boxes there are, and their ordinals,
 /// are those of when this was run.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct SshConfig {
     /// Role of the boxes [default: all roles of the namespace and of those below it]
     role: Option<String>,
