@@ -181,7 +181,7 @@ mod tests {
         let ssh = ingress(Protocol::Tcp, 22, 22, anywhere());
         let web = ingress(Protocol::Tcp, 80, 80, anywhere());
         let there = wanted(&[ssh.clone(), ingress(Protocol::All, -1, -1, IngressSource::Group)]);
-        let rules = Rules::from_iter(there.iter().map(|rule| (rule.clone(), String::new())));
+        let rules: Rules = there.iter().map(|rule| (rule.clone(), String::new())).collect();
         let found = changes(&wanted(&[ssh, web]), &rules, &Ssh::AsRole);
         assert_eq!(found.allow.iter().map(|(rule, _)| rule.to_string()).collect::<Vec<_>>(), ["tcp 80 from 0.0.0.0/0"]);
         assert_eq!(
