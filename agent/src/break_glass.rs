@@ -6,9 +6,9 @@ use fleetkey_common::error_text::one_line;
 use fleetkey_common::key_line;
 use fleetkey_common::names::PersonName;
 use fleetkey_common::restrictions::AllowedOptions;
+use fleetkey_common::trusted_file;
 
 use crate::key_set::GrantedKey;
-use crate::trusted_file;
 
 /// How the holder of an emergency key is named on its line.
 const HOLDER: &str = "break-glass";

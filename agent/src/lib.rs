@@ -16,6 +16,7 @@ pub mod config;
 pub mod drift;
 pub mod engine;
 pub mod guard;
+pub mod idle;
 pub mod instance;
 pub mod key_set;
 pub mod lock;
@@ -31,5 +32,4 @@ pub mod store;
 pub mod supervisor;
 #[cfg(feature = "aws")]
 pub mod trigger;
-pub mod trusted_file;
 pub mod write;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::settings::Mode;
 use crate::engine::{Counters, Engine};
+use crate::idle::AutostopStatus;
 
 /// The version of the status's form.
 const VERSION: u32 = 1;
@@ -43,6 +44,9 @@ pub struct Status {
     pub push: String,
     /// What was wrong with the configuration when it was last read; the one before is in force.
     pub config_error: Option<String>,
+    /// How it stands with powering off for want of use; `None` where nothing does that.
+    #[serde(default)]
+    pub autostop: Option<AutostopStatus>,
     /// Counts since the start.
     pub counters: Counters,
 }
@@ -77,6 +81,8 @@ pub struct Surroundings {
     pub push: String,
     /// What was wrong with the configuration when it was last read.
     pub config_error: Option<String>,
+    /// How it stands with powering off for want of use.
+    pub autostop: Option<AutostopStatus>,
 }
 
 impl Status {
@@ -110,6 +116,7 @@ impl Status {
             notices: engine.notices().iter().map(ToString::to_string).collect(),
             push: surroundings.push,
             config_error: surroundings.config_error,
+            autostop: surroundings.autostop,
             counters: engine.counters(),
         }
     }
@@ -118,7 +125,7 @@ impl Status {
     #[must_use]
     pub fn without_ages(&self) -> Self {
         let counters = Counters { syncs: 0, write_failures: 0, ..self.counters };
-        Self { written_at: Timestamp::UNIX_EPOCH, looked_at: None, counters, ..self.clone() }
+        Self { written_at: Timestamp::UNIX_EPOCH, looked_at: None, counters, autostop: None, ..self.clone() }
     }
 
     /// Whether everything is as the grants say and the source could be asked.
@@ -159,6 +166,9 @@ impl Status {
         if self.config_error.is_some() {
             line.push_str("; the new configuration is not valid, the one before is in force");
         }
+        if let Some(autostop) = &self.autostop {
+            let _ = write!(line, "; {}", autostop.sentence());
+        }
         let state = match (self.looked_at, self.in_step()) {
             (None, _) => "starting",
             (Some(_), true) => "in step",
@@ -193,6 +203,9 @@ impl Status {
                 counters.write_failures
             ),
         );
+        if let Some(autostop) = &self.autostop {
+            row("autostop", &format!("after {}: {}", autostop.after, autostop.sentence()));
+        }
         if let Some(error) = &self.config_error {
             row("config", error);
         }

@@ -23,6 +23,8 @@ use crate::write::{open_private_folder, replace_file};
 const STATE: &str = "state.json";
 /// What `status` prints, root's alone.
 const STATUS: &str = "status.json";
+/// How long the box has been idle, root's alone.
+const IDLE: &str = "idle.json";
 /// The folder of the look-up files, one for each account.
 const LOOKUP: &str = "lookup";
 /// The group that sshd's AuthorizedKeysCommand runs as, which may read the look-up files.
@@ -140,6 +142,16 @@ impl Store {
     /// The status that the running agent last left.
     pub fn load_status(&self) -> io::Result<Vec<u8>> {
         std::fs::read(self.runtime.join(STATUS))
+    }
+
+    /// Keeps how long the box has been idle, over a restart of the agent and not over one of the box.
+    pub fn save_idle(&self, bytes: &[u8]) -> io::Result<()> {
+        replace(&folder(&self.runtime, 0o755)?, IDLE, bytes, PRIVATE_MODE)
+    }
+
+    /// What was kept of it.
+    pub fn load_idle(&self) -> io::Result<Vec<u8>> {
+        std::fs::read(self.runtime.join(IDLE))
     }
 
     /// Says how long the look-up files hold: until `max_stale` after the source was last reached.

@@ -7,6 +7,8 @@
 pub mod aws;
 pub mod aws_names;
 pub mod bucket;
+pub mod config_file;
+pub mod did_you_mean;
 pub mod error_text;
 pub mod key_line;
 pub mod key_spec;
@@ -15,3 +17,4 @@ pub mod names;
 pub mod public_key;
 pub mod registry;
 pub mod restrictions;
+pub mod trusted_file;

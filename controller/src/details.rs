@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{self, EbsInstanceBlockDevice, InstanceBlockDeviceMappin
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
-use crate::instance::Instance;
+use crate::instance::{AUTOSTOP_TAG, Instance};
 use crate::listing::Row;
 use crate::table::Table;
 
@@ -125,6 +125,9 @@ impl Details {
         let More { reason, market, key_pair, instance_profile, vpc, subnet, security_groups } = &self.more;
         line("architecture", self.instance.architecture.clone());
         line("market", market.clone().unwrap_or_else(|| "on demand".to_owned()));
+        if let Some(autostop) = self.instance.tags.get(AUTOSTOP_TAG) {
+            line("autostop", autostop.clone());
+        }
         for (what, value) in [
             ("reason", reason),
             ("key pair", key_pair),

@@ -23,8 +23,8 @@ pub(crate) struct Fleet {
     pub(crate) config: SdkConfig,
     /// The region that the command is about.
     pub(crate) region: String,
-    /// The availability zone asked for; `None` leaves it to EC2.
-    pub(crate) zone: Option<String>,
+    /// The availability zones asked for, in the order in which they are tried; none leaves it to EC2.
+    pub(crate) zones: Vec<String>,
     /// The namespace of the boxes.
     pub(crate) namespace: Namespace,
     me: Option<PersonName>,
@@ -34,13 +34,13 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Finds out region and namespace. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
-        let config = for_operator(settings.region.as_deref(), None).await;
+        let config = for_operator(settings.region.as_deref(), settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string).ok_or_else(Self::no_region)?;
         let mut fleet = Self {
             ec2: aws_sdk_ec2::Client::new(&config),
             config,
             region,
-            zone: settings.zone.clone(),
+            zones: settings.zones(),
             namespace: Namespace::root(),
             me: settings.me.clone(),
             caller: OnceCell::new(),

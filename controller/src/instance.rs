@@ -22,6 +22,9 @@ pub(crate) const CLUSTER_ORDINAL_TAG: &str = "cluster_ordinal";
 /// Tag: the account that is logged in to where none is named, so that nobody needs the role's file to log in.
 pub(crate) const ADMIN_TAG: &str = "fleetkey:admin";
 
+/// Tag: after how long without use the box powers itself off, and what EC2 does then, for people to read.
+pub(crate) const AUTOSTOP_TAG: &str = "fleetkey:autostop";
+
 /// The states of an instance.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html>
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -2,12 +2,17 @@
 
 use std::process::ExitCode;
 
+mod account;
 mod aws;
 mod cli;
+mod complete;
+mod config;
 mod details;
+mod doctor;
 mod entry;
 mod expiry;
 mod fleet;
+mod folders;
 mod holdings;
 mod image;
 mod ingress;
@@ -18,8 +23,11 @@ mod launch;
 mod lifecycle;
 mod listing;
 mod log;
+mod near;
 mod package;
+mod price;
 mod printer;
+mod progress;
 mod reach_settings;
 mod refusal;
 mod registration;
@@ -30,12 +38,19 @@ mod session;
 mod settings;
 mod ssh;
 mod state;
+mod sweep;
 mod table;
+mod volume;
 mod wait;
 mod work;
 mod zone;
 
+fn main() -> ExitCode {
+    // Before there is anything else: a shell waits for the answer at each press of a key.
+    cli::completions::answer().unwrap_or_else(run)
+}
+
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+async fn run() -> ExitCode {
     cli::run().await
 }

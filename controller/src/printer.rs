@@ -57,6 +57,12 @@ impl Printer {
         Self { verbosity, output, color: !forbidden && io::stderr().is_terminal() }
     }
 
+    /// The same, with this form of the data on stdout where one is given.
+    #[must_use]
+    pub(crate) fn with_output(self, output: Option<Output>) -> Self {
+        Self { output: output.unwrap_or(self.output), ..self }
+    }
+
     /// The form of the data on stdout that was asked for.
     pub(crate) fn output(self) -> Output {
         self.output

@@ -2,9 +2,13 @@
 //!
 //! A selection that fits none or several boxes is refused with what it would have fitted, never guessed.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::{AbsoluteName, AwsNameError, Namespace};
 
+use crate::complete;
 use crate::instance::{Instance, State};
 use crate::refusal::Refusal;
 
@@ -12,6 +16,7 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Selector {
     /// Role of the box, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_boxes))]
     pub(crate) role: String,
     #[command(flatten)]
     pub(crate) among: Among,
@@ -22,13 +27,15 @@ pub(crate) struct Selector {
 #[command(next_help_heading = "Which box")]
 pub(crate) struct Among {
     /// Only boxes of this cluster
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = ArgValueCandidates::new(complete::clusters))]
     pub(crate) cluster_name: Option<String>,
     /// The how-manieth of them, from 0 in order of launch; -1 is the newest
-    #[arg(short, long, value_name = "N", allow_negative_numbers = true, conflicts_with = "instance_id")]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, conflicts_with = "instance_id",
+        add = ArgValueCandidates::new(complete::ordinals))]
     pub(crate) ordinal: Option<i64>,
     /// The box with this instance id, which must be of the role
-    #[arg(short = 'I', long, value_name = "ID", value_parser = parse_instance_id)]
+    #[arg(short = 'I', long, value_name = "ID", value_parser = parse_instance_id,
+        add = ArgValueCandidates::new(complete::instance_ids))]
     pub(crate) instance_id: Option<String>,
 }
 
@@ -92,6 +99,7 @@ pub(crate) fn one(name: &AbsoluteName, among: &Among, boxes: Vec<Instance>) -> R
                 .hint("fleetkey list shows the boxes that there are; --namespace says where to look")),
         };
     }
+    let others = others(&boxes);
     let there = numbered(boxes, among.cluster_name.as_deref());
     let count = there.len();
     let of = match &among.cluster_name {
@@ -99,8 +107,9 @@ pub(crate) fn one(name: &AbsoluteName, among: &Among, boxes: Vec<Instance>) -> R
         None => name.to_string(),
     };
     if count == 0 {
-        return Err(Refusal::new(format!("there is no box {of}"))
-            .hint("fleetkey list shows the boxes that there are; --namespace and --region say where to look"));
+        let refusal = Refusal::new(format!("there is no box {of}"))
+            .hint("fleetkey list shows the boxes that there are; --namespace and --region say where to look");
+        return Err(others.into_iter().fold(refusal, Refusal::hint));
     }
     let Some(ordinal) = among.ordinal else {
         let mut there = there.into_iter();
@@ -118,6 +127,20 @@ pub(crate) fn one(name: &AbsoluteName, among: &Among, boxes: Vec<Instance>) -> R
         Refusal::new(format!("no box {of} has ordinal {ordinal}"))
             .hint(format!("ordinals run from 0 to {last}, or from -1 back to -{count}"))
     })
+}
+
+/// What there is of the name that ordinals do not count, or that is in another cluster, in words.
+fn others(boxes: &[Instance]) -> Vec<String> {
+    let live = boxes.iter().filter(|found| State::LIVE.contains(&found.state));
+    let in_cluster =
+        |found: &Instance| found.cluster.as_deref().map_or("no cluster".to_owned(), |name| format!("cluster {name}"));
+    let clusters: BTreeSet<String> = live.map(in_cluster).collect();
+    let clusters: Vec<String> = clusters.into_iter().collect();
+    let gone = boxes.iter().filter(|found| !State::LIVE.contains(&found.state));
+    let gone: Vec<String> = gone.take(NAMED).map(|found| format!("{} ({})", found.id, found.state.as_str())).collect();
+    let in_clusters = (!clusters.is_empty()).then(|| format!("its boxes are in {}", clusters.join(", ")));
+    let gone = (!gone.is_empty()).then(|| format!("gone, or about to be: {}; -I ID names one", gone.join(", ")));
+    in_clusters.into_iter().chain(gone).collect()
 }
 
 /// How many boxes a refusal names.

@@ -99,3 +99,13 @@ fn t5_a_role_that_is_no_name_is_refused() {
         assert!(name(&namespace, bad).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_selection_that_fits_none_names_what_is_in_other_clusters_and_what_is_gone() {
+    let among = Among { cluster_name: Some("hadoop".to_owned()), ..Among::default() };
+    let error = choose(&among, boxes()).unwrap_err();
+    insta::assert_snapshot!(crate::refusal::hints(&error).join("\n"), @"");
+    let gone = vec![boxed("i-00000004", 5, "10.0.0.1", State::Terminated, None)];
+    let error = choose(&Among::default(), gone).unwrap_err();
+    assert_eq!(crate::refusal::hints(&error)[1], "gone, or about to be: i-00000004 (terminated); -I ID names one");
+}

@@ -6,6 +6,7 @@ use fleetkey_common::aws::for_operator;
 use fleetkey_common::bucket::default_bucket;
 use fleetkey_common::message::{self, Message};
 
+use crate::account::carry;
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::{self, Caller};
 use crate::aws::{CallError, hint};
@@ -34,7 +35,9 @@ pub(crate) async fn find_bucket(
     if !bucket.exists() && !may_make {
         // Only the default is made by itself: a name that was typed may have been mistyped.
         return Err(Refusal::new(format!("there is no bucket {name}"))
-            .hint(format!("check --bucket and FLEETKEY_BUCKET, or make it: aws s3 mb s3://{name} --region {region}"))
+            .hint(format!(
+                "check --bucket and FLEETKEY_BUCKET, or make it: fleetkey init --bucket {name} --region {region}"
+            ))
             .into());
     }
     Ok(bucket)
@@ -60,7 +63,7 @@ pub(crate) struct Session {
 impl Session {
     /// Finds out region, caller and bucket. Changes nothing.
     pub(crate) async fn open(settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
-        let config = for_operator(settings.region.as_deref(), None).await;
+        let config = for_operator(settings.region.as_deref(), settings.aws_profile.as_deref()).await;
         let region = config.region().map(ToString::to_string).ok_or_else(Fleet::no_region)?;
         let caller = caller::identify(&config).await.map_err(|error| {
             anyhow::Error::from(error).context(
@@ -81,11 +84,17 @@ impl Session {
         })
     }
 
-    /// Makes the bucket if it is not there yet, before the first write.
+    /// Makes the bucket as it should be if it is not there yet, before the first write.
     pub(crate) async fn prepare(&mut self, printer: Printer) -> anyhow::Result<()> {
         if !self.bucket.exists() {
-            self.bucket.create().await.map_err(|error| {
-                let refusal = Refusal::new(format!("there is no bucket {} yet", self.bucket.name()));
+            let made = carry::make_bucket(&mut self.bucket, &self.caller).await;
+            made.map_err(|error| {
+                let name = self.bucket.name();
+                let refusal = match self.bucket.exists() {
+                    false => Refusal::new(format!("there is no bucket {name} yet")),
+                    true => Refusal::new(format!("the bucket {name} was made, and is not yet as it should be")),
+                };
+                let refusal = refusal.hint("whoever sets up the account makes it with: fleetkey init");
                 anyhow::Error::from(error.clone()).context(refusal.hint_permissions([&error]))
             })?;
             printer.note(&format!("made the public-key bucket {} in {}", self.bucket.name(), self.region));

@@ -1,57 +1,111 @@
-//! Which region, zone, namespace, bucket and topic a command is about: flags, then the environment, then the AWS
-//! configuration.
+//! Which region, zone, namespace, bucket and topic a command is about, and its other defaults: flags, then Fleetkey's and
+//! CGCloud's variables, then the profile of the configuration file, then what that file says for all profiles, then
+//! AWS's own configuration.
 //!
-//! Pure: the environment is handed in. Nothing here asks AWS.
+//! Pure: environment and file are handed in. Nothing here asks AWS.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::DEFAULT_NAMESPACE;
-use fleetkey_common::names::{NameError, PersonName};
+use fleetkey_common::config_file::{Origin, Text, Written};
+use fleetkey_common::names::PersonName;
 use thiserror::Error;
 
-use crate::reach_settings::ReachSettings;
-use crate::zone::region_of;
+use crate::complete;
+use crate::config::fragment::flag;
+use crate::config::{Chosen, Fragment};
+use crate::printer::Output;
+use crate::ssh::AddressKind;
+use crate::zone::{listed, region_of_all};
+
+pub(crate) mod rules;
+
+#[cfg(test)]
+mod tests;
 
 /// The topic by which agents are told to look, unless another is named.
-const DEFAULT_TOPIC: &str = "fleetkey-agent-notifications";
+pub(crate) const DEFAULT_TOPIC: &str = "fleetkey-agent-notifications";
 
-/// The variables that name an availability zone, the first one set counting.
-const ZONE_VARIABLES: [&str; 2] = ["FLEETKEY_ZONE", "CGCLOUD_ZONE"];
-
-const BUCKET_VARIABLE: &str = "FLEETKEY_BUCKET";
-const NAMESPACE_VARIABLES: [&str; 2] = ["FLEETKEY_NAMESPACE", "CGCLOUD_NAMESPACE"];
-const KEY_PAIRS_VARIABLES: [&str; 2] = ["FLEETKEY_KEYPAIRS", "CGCLOUD_KEYPAIRS"];
-const INSTANCE_TYPE_VARIABLES: [&str; 2] = ["FLEETKEY_INSTANCE_TYPE", "CGCLOUD_INSTANCE_TYPE"];
-const ME_VARIABLES: [&str; 2] = ["FLEETKEY_ME", "CGCLOUD_ME"];
+/// AWS's own variable for a profile of its own configuration.
+const AWS_PROFILE_VARIABLE: &str = "AWS_PROFILE";
 
 /// The flags that say where things are.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Where things are")]
 pub(crate) struct PlaceFlags {
-    /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, else AWS's own configuration]
-    #[arg(long, global = true, value_name = "REGION")]
+    /// Profile of Fleetkey's configuration, which may name one of AWS's [default: FLEETKEY_PROFILE, else
+    /// default_profile of the configuration]
+    #[arg(long, global = true, value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
+    pub(crate) profile: Option<String>,
+    /// AWS region [default: that of the zone in FLEETKEY_ZONE or CGCLOUD_ZONE, that of the configuration, else AWS's own]
+    #[arg(long, global = true, value_name = "REGION", add = ArgValueCandidates::new(complete::regions))]
     pub(crate) region: Option<String>,
-    /// Availability zone, which implies the region [default: FLEETKEY_ZONE, CGCLOUD_ZONE, else any that EC2 picks]
-    #[arg(short, long, global = true, value_name = "ZONE")]
+    /// Availability zone, which implies the region; create tries several, with commas between them, one after another
+    /// [default: FLEETKEY_ZONE, CGCLOUD_ZONE, that of the configuration, else any that EC2 picks]
+    #[arg(short, long, global = true, value_name = "ZONE", add = ArgValueCandidates::new(complete::zones))]
     pub(crate) zone: Option<String>,
     /// Namespace of boxes and images: / or /name/; __me__ in it is your IAM user name [default: FLEETKEY_NAMESPACE,
-    /// CGCLOUD_NAMESPACE, else /__me__/]
-    #[arg(short, long, global = true, value_name = "NAMESPACE")]
+    /// CGCLOUD_NAMESPACE, that of the configuration, else /__me__/]
+    #[arg(short, long, global = true, value_name = "NAMESPACE", add = ArgValueCandidates::new(complete::namespaces))]
     pub(crate) namespace: Option<String>,
-    /// Bucket of public keys [default: FLEETKEY_BUCKET, else ACCOUNT_ID-fleetkey]
+    /// Bucket of public keys [default: FLEETKEY_BUCKET, that of the configuration, else ACCOUNT_ID-fleetkey]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) bucket: Option<String>,
-    /// SNS topic that tells agents to look [default: fleetkey-agent-notifications]
+    /// SNS topic that tells agents to look [default: that of the configuration, else fleetkey-agent-notifications]
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) topic: Option<String>,
 }
 
-/// What the flags and the environment come to.
+impl PlaceFlags {
+    fn fragment(&self) -> Fragment {
+        Fragment {
+            region: flag("--region", self.region.as_ref()),
+            zone: flag("--zone", self.zone.as_ref()),
+            namespace: flag("--namespace", self.namespace.as_ref()),
+            bucket: flag("--bucket", self.bucket.as_ref()),
+            topic: flag("--topic", self.topic.as_ref()),
+            ..Fragment::default()
+        }
+    }
+}
+
+/// What Fleetkey's and CGCloud's variables say, the first one set counting. One that is set to nothing counts as not set.
+pub(crate) fn variables(env: impl Fn(&str) -> Option<String>) -> Fragment {
+    let first = |names: &[&'static str]| {
+        names.iter().find_map(|&name| {
+            let value = env(name).filter(|value| !value.is_empty())?;
+            Some(Written { value, origin: Origin::Variable(name) })
+        })
+    };
+    Fragment {
+        zone: first(&["FLEETKEY_ZONE", "CGCLOUD_ZONE"]),
+        namespace: first(&["FLEETKEY_NAMESPACE", "CGCLOUD_NAMESPACE"]),
+        me: first(&["FLEETKEY_ME", "CGCLOUD_ME"]),
+        keypairs: first(&["FLEETKEY_KEYPAIRS", "CGCLOUD_KEYPAIRS"]),
+        instance_type: first(&["FLEETKEY_INSTANCE_TYPE", "CGCLOUD_INSTANCE_TYPE"]),
+        bucket: first(&["FLEETKEY_BUCKET"]),
+        address: first(&["FLEETKEY_ADDRESS"]),
+        jump: first(&["FLEETKEY_JUMP"]),
+        via: first(&["FLEETKEY_VIA"]),
+        ssh_from: first(&["FLEETKEY_SSH_FROM"]),
+        ..Fragment::default()
+    }
+}
+
+/// What flags, variables and the configuration come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
+    /// The profile of AWS's configuration to act with; `None` leaves it to AWS's own variables.
+    pub(crate) aws_profile: Option<String>,
     /// The region asked for; `None` leaves it to AWS's own configuration.
     pub(crate) region: Option<String>,
-    /// The availability zone asked for; `None` leaves it to EC2.
+    /// The region that a flag names, its own or that of the zone, for what else goes through all of them. A variable or
+    /// the configuration only says where to begin.
+    pub(crate) only_region: Option<String>,
+    /// The availability zone asked for, or several with commas between them; `None` leaves it to EC2.
     pub(crate) zone: Option<String>,
+    /// Whether a flag names the zones: those of a variable or the configuration are only a default.
+    pub(crate) zones_by_flag: bool,
     /// The namespace, in which `__me__` may still stand for the caller.
     pub(crate) namespace: String,
     /// Who `__me__` is, where that need not be asked.
@@ -64,20 +118,28 @@ pub(crate) struct Settings {
     pub(crate) bucket: Option<String>,
     /// The topic's name.
     pub(crate) topic: String,
-    /// What is set of the way to boxes.
-    pub(crate) reach: ReachSettings,
+    /// The form of what is printed where no flag says so.
+    pub(crate) output: Option<Output>,
+    /// Which address of a box is connected to where no flag says so.
+    pub(crate) address: Option<AddressKind>,
+    /// The box or host that connections go through where no flag says so, as written.
+    pub(crate) jump: Option<Text>,
+    /// The service that connections go through where no flag says so, as written.
+    pub(crate) via: Option<Text>,
+    /// From where new boxes are reached by ssh where no flag says so, as written.
+    pub(crate) ssh_from: Option<Text>,
 }
 
-/// A flag or variable has a value that cannot be used.
+/// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum SettingsError {
-    /// Not the name of a zone.
-    #[error("{origin} {zone:?} is not an availability zone, such as us-west-2a")]
-    Zone {
+    /// It has a value that it cannot have.
+    #[error("{origin} {fault}")]
+    Value {
         /// The flag or variable.
-        origin: &'static str,
-        /// Its value.
-        zone: String,
+        origin: Origin,
+        /// What is wrong with it.
+        fault: String,
     },
     /// Zone and region do not go together.
     #[error("--zone {zone} is not in --region {region}; leave --region out: the zone implies it")]
@@ -87,197 +149,123 @@ pub(crate) enum SettingsError {
         /// The region as given.
         region: String,
     },
-    /// Not the name of anybody.
-    #[error("{origin} does not name an IAM user")]
-    Me {
-        /// The variable.
-        origin: &'static str,
-        /// What is wrong with it.
-        #[source]
-        source: NameError,
+    /// The environment and the file each name a profile of AWS's configuration, and it is not the same.
+    #[error(
+        "{AWS_PROFILE_VARIABLE} is {variable:?}, but {} says {:?}; unset one of them, or say which profile of Fleetkey's \
+         configuration is meant with --profile", .file.origin, .file.value
+    )]
+    TwoProfiles {
+        /// What the variable says.
+        variable: String,
+        /// What the file says.
+        file: Box<Text>,
     },
-    /// Not a name that AWS would take.
-    #[error("{origin} {name:?} is not a valid {kind} name: {rule}")]
-    Name {
-        /// The flag or variable.
-        origin: &'static str,
-        /// Its value.
-        name: String,
-        /// What it should name.
-        kind: &'static str,
-        /// What such a name is made of.
-        rule: &'static str,
-    },
+}
+
+/// What was written of each setting, the upper layers over the lower ones, with the place where each stands.
+///
+/// A zone counts only in its own region: a layer that names another region leaves out the zones of those below it.
+pub(crate) fn laid_over(
+    flags: &PlaceFlags,
+    variables: &Fragment,
+    configured: &Chosen,
+) -> Result<Fragment, SettingsError> {
+    let flags = flags.fragment();
+    for fragment in [&flags, variables] {
+        check(fragment)?;
+    }
+    if let (Some(region), Some(zone)) = (&flags.region, &flags.zone)
+        && region_of_all(&zone.value).as_ref() != Some(&region.value)
+    {
+        return Err(SettingsError::Elsewhere { zone: zone.value.clone(), region: region.value.clone() });
+    }
+    let layers = [&flags, variables, &configured.own, &configured.top];
+    let region = layers.iter().find_map(|layer| region_in(layer));
+    let zone = layers.iter().filter_map(|layer| layer.zone.clone()).find(|zone| {
+        let implied = region_of_all(&zone.value);
+        region.as_ref().is_some_and(|region| implied.as_ref() == Some(&region.value))
+    });
+    let laid = flags.over(variables).over(&configured.own).over(&configured.top);
+    Ok(Fragment { region, zone, ..laid })
+}
+
+/// The region that a layer names, itself or by a zone.
+fn region_in(layer: &Fragment) -> Option<Text> {
+    let implied = |zone: &Text| Some(Written { value: region_of_all(&zone.value)?, origin: zone.origin.clone() });
+    layer.region.clone().or_else(|| layer.zone.as_ref().and_then(implied))
+}
+
+/// Checks flags or variables; the file was checked when it was read. What only some verbs need, those check.
+fn check(fragment: &Fragment) -> Result<(), SettingsError> {
+    let checks: [(&Option<Text>, rules::Check); 6] = [
+        (&fragment.region, rules::region),
+        (&fragment.zone, rules::zone),
+        (&fragment.me, rules::person),
+        (&fragment.bucket, rules::bucket),
+        (&fragment.topic, rules::topic),
+        (&fragment.address, rules::address),
+    ];
+    for (written, rule) in checks {
+        if let Some(Written { value, origin }) = written {
+            rule(value).map_err(|fault| SettingsError::Value { origin: origin.clone(), fault })?;
+        }
+    }
+    Ok(())
+}
+
+/// The regions of a flag that takes several, each once, in the order given.
+pub(crate) fn region_list(origin: &'static str, regions: &[String]) -> Result<Vec<String>, SettingsError> {
+    let mut list: Vec<String> = Vec::new();
+    for region in regions {
+        let told = |fault| SettingsError::Value { origin: Origin::Flag(origin.to_owned()), fault };
+        rules::region(region).map_err(told)?;
+        if !list.contains(region) {
+            list.push(region.clone());
+        }
+    }
+    Ok(list)
 }
 
 impl Settings {
-    /// Puts flags and environment together. A variable that is set to nothing counts as not set.
-    pub(crate) fn new(flags: &PlaceFlags, env: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let variable = |name: &'static str| env(name).filter(|value| !value.is_empty()).map(|value| (name, value));
-        let first = |names: [&'static str; 2]| names.into_iter().find_map(variable);
-        let (region, zone) = place(flags, first(ZONE_VARIABLES))?;
-        let bucket = match (&flags.bucket, variable(BUCKET_VARIABLE)) {
-            (Some(bucket), _) => Some(checked(&BUCKET, "--bucket", bucket)?),
-            (None, Some((origin, bucket))) => Some(checked(&BUCKET, origin, &bucket)?),
-            (None, None) => None,
-        };
-        let topic = checked(&TOPIC, "--topic", flags.topic.as_deref().unwrap_or(DEFAULT_TOPIC))?;
-        let value = |names| first(names).map(|(_, value)| value);
-        let me = first(ME_VARIABLES)
-            .map(|(origin, name)| name.parse().map_err(|source| SettingsError::Me { origin, source }))
-            .transpose()?;
+    /// The availability zones asked for, in the order in which they are tried; none leaves it to EC2.
+    pub(crate) fn zones(&self) -> Vec<String> {
+        self.zone.iter().flat_map(|zones| listed(zones)).map(str::to_owned).collect()
+    }
+
+    /// Puts flags, environment and configuration together.
+    pub(crate) fn new(
+        flags: &PlaceFlags,
+        env: impl Fn(&str) -> Option<String>,
+        configured: &Chosen,
+    ) -> Result<Self, SettingsError> {
+        let laid = laid_over(flags, &variables(&env), configured)?;
+        let variable = env(AWS_PROFILE_VARIABLE).filter(|profile| !profile.is_empty());
+        match (&laid.aws_profile, variable) {
+            (Some(file), Some(variable)) if file.value != variable && !configured.is_asked_for() => {
+                return Err(SettingsError::TwoProfiles { variable, file: Box::new(file.clone()) });
+            }
+            _ => {}
+        }
+        let text = |written: Option<Text>| written.map(|written| written.value);
+        let by_flag = |region: &Text| matches!(region.origin, Origin::Flag(_));
         Ok(Self {
-            region,
-            zone,
-            namespace: flags
-                .namespace
-                .clone()
-                .or_else(|| value(NAMESPACE_VARIABLES))
-                .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
-            me,
-            key_pairs: value(KEY_PAIRS_VARIABLES),
-            instance_type: value(INSTANCE_TYPE_VARIABLES),
-            bucket,
-            topic,
-            reach: ReachSettings::new(variable),
+            aws_profile: text(laid.aws_profile),
+            only_region: text(laid.region.clone().filter(by_flag)),
+            region: text(laid.region),
+            zones_by_flag: laid.zone.as_ref().is_some_and(by_flag),
+            zone: text(laid.zone),
+            namespace: text(laid.namespace).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            // All were checked above, or with the file.
+            me: text(laid.me).and_then(|me| me.parse().ok()),
+            key_pairs: text(laid.keypairs),
+            instance_type: text(laid.instance_type),
+            bucket: text(laid.bucket),
+            topic: text(laid.topic).unwrap_or_else(|| DEFAULT_TOPIC.to_owned()),
+            output: text(laid.output).and_then(|form| rules::one_of(&form).ok()),
+            address: text(laid.address).and_then(|which| rules::one_of(&which).ok()),
+            jump: laid.jump,
+            via: laid.via,
+            ssh_from: laid.ssh_from,
         })
-    }
-}
-
-/// Region and zone. A zone that a variable names is only a default: `--region` with another region leaves it out.
-fn place(
-    flags: &PlaceFlags,
-    variable: Option<(&'static str, String)>,
-) -> Result<(Option<String>, Option<String>), SettingsError> {
-    let implied = |origin, zone: &str| region_of(zone).ok_or(SettingsError::Zone { origin, zone: zone.to_owned() });
-    let asked = flags.region.as_deref().map(|region| checked(&REGION, "--region", region)).transpose()?;
-    match (asked, &flags.zone, variable) {
-        (asked, Some(zone), _) => match (implied("--zone", zone)?, asked) {
-            (region, Some(asked)) if region != asked => {
-                Err(SettingsError::Elsewhere { zone: zone.clone(), region: asked })
-            }
-            (region, _) => Ok((Some(region), Some(zone.clone()))),
-        },
-        (asked, None, Some((origin, zone))) => {
-            let region = implied(origin, &zone)?;
-            match asked {
-                Some(asked) if asked != region => Ok((Some(asked), None)),
-                _ => Ok((Some(region), Some(zone))),
-            }
-        }
-        (asked, None, None) => Ok((asked, None)),
-    }
-}
-
-struct Rule {
-    kind: &'static str,
-    words: &'static str,
-    lengths: std::ops::RangeInclusive<usize>,
-    allowed: fn(char) -> bool,
-}
-
-const REGION: Rule = Rule {
-    kind: "region",
-    words: "small letters, digits and -, such as us-west-2",
-    lengths: 1..=32,
-    allowed: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-',
-};
-
-/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html>
-const BUCKET: Rule = Rule {
-    kind: "bucket",
-    words: "3 to 63 of small letters, digits, . and -",
-    lengths: 3..=63,
-    allowed: |c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c),
-};
-
-/// <https://docs.aws.amazon.com/sns/latest/api/API_CreateTopic.html>
-const TOPIC: Rule = Rule {
-    kind: "topic",
-    words: "1 to 256 of letters, digits, _ and -",
-    lengths: 1..=256,
-    allowed: |c| c.is_ascii_alphanumeric() || "_-".contains(c),
-};
-
-fn checked(rule: &Rule, origin: &'static str, name: &str) -> Result<String, SettingsError> {
-    if rule.lengths.contains(&name.len()) && name.chars().all(rule.allowed) {
-        return Ok(name.to_owned());
-    }
-    Err(SettingsError::Name { origin, name: name.to_owned(), kind: rule.kind, rule: rule.words })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(flags: &PlaceFlags, env: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        Settings::new(flags, find)
-    }
-
-    #[test]
-    fn flags_count_before_variables_and_fleetkeys_variable_before_cgclouds() {
-        let flags =
-            PlaceFlags { region: Some("eu-west-1".into()), bucket: Some("flag".into()), ..PlaceFlags::default() };
-        let env = [("FLEETKEY_ZONE", "us-west-2a"), ("CGCLOUD_ZONE", "us-east-1b"), ("FLEETKEY_BUCKET", "variable")];
-        let found = settings(&flags, &env).unwrap();
-        assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("eu-west-1"), Some("flag")));
-        let found = settings(&PlaceFlags::default(), &env).unwrap();
-        assert_eq!((found.region.as_deref(), found.bucket.as_deref()), (Some("us-west-2"), Some("variable")));
-        let found = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", ""), ("CGCLOUD_ZONE", "us-east-1b")]).unwrap();
-        assert_eq!((found.region.as_deref(), found.bucket), (Some("us-east-1"), None));
-        assert_eq!(found.topic, "fleetkey-agent-notifications");
-    }
-
-    #[test]
-    fn a_zone_counts_only_in_its_own_region() {
-        let flags = |region: Option<&str>, zone: Option<&str>| PlaceFlags {
-            region: region.map(str::to_owned),
-            zone: zone.map(str::to_owned),
-            ..PlaceFlags::default()
-        };
-        let env = [("FLEETKEY_ZONE", "us-west-2a")];
-        let place = |flags: &PlaceFlags| settings(flags, &env).map(|found| (found.region.unwrap(), found.zone));
-        let found = |region: &str, zone: Option<&str>| Ok((region.to_owned(), zone.map(str::to_owned)));
-        assert_eq!(place(&flags(None, None)), found("us-west-2", Some("us-west-2a")));
-        assert_eq!(place(&flags(Some("us-west-2"), None)), found("us-west-2", Some("us-west-2a")));
-        assert_eq!(place(&flags(Some("eu-west-1"), None)), found("eu-west-1", None));
-        assert_eq!(place(&flags(None, Some("eu-west-1b"))), found("eu-west-1", Some("eu-west-1b")));
-        let error = place(&flags(Some("eu-west-1"), Some("us-west-2a"))).unwrap_err();
-        assert!(matches!(error, SettingsError::Elsewhere { .. }), "{error}");
-    }
-
-    #[test]
-    fn the_defaults_of_new_boxes_come_from_fleetkeys_variables_and_then_cgclouds() {
-        let env = [
-            ("CGCLOUD_NAMESPACE", "/old/"),
-            ("CGCLOUD_KEYPAIRS", "__me__ @@developers"),
-            ("FLEETKEY_INSTANCE_TYPE", "t3.micro"),
-            ("CGCLOUD_INSTANCE_TYPE", "m3.large"),
-            ("CGCLOUD_ME", "alice"),
-        ];
-        let found = settings(&PlaceFlags::default(), &env).unwrap();
-        assert_eq!(found.namespace, "/old/");
-        assert_eq!(found.key_pairs.as_deref(), Some("__me__ @@developers"));
-        assert_eq!(found.instance_type.as_deref(), Some("t3.micro"));
-        assert_eq!(found.me.unwrap().as_str(), "alice");
-        assert_eq!(settings(&PlaceFlags::default(), &[]).unwrap().namespace, DEFAULT_NAMESPACE);
-        let error = settings(&PlaceFlags::default(), &[("FLEETKEY_ME", "a/b")]).unwrap_err();
-        assert!(matches!(error, SettingsError::Me { origin: "FLEETKEY_ME", .. }), "{error}");
-    }
-
-    #[test]
-    fn t5_names_that_would_change_a_request_are_refused() {
-        for bad in ["", "us-west-2/x", "evil.example#", "a\nb"] {
-            let flags = PlaceFlags { region: Some(bad.into()), ..PlaceFlags::default() };
-            assert!(matches!(settings(&flags, &[]), Err(SettingsError::Name { origin: "--region", .. })), "{bad:?}");
-        }
-        let error = settings(&PlaceFlags { bucket: Some("a/b".into()), ..PlaceFlags::default() }, &[]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "--bucket \"a/b\" is not a valid bucket name: 3 to 63 of small letters, digits, . and -"
-        );
-        let error = settings(&PlaceFlags::default(), &[("FLEETKEY_ZONE", "us-west-2")]).unwrap_err();
-        assert_eq!(error.to_string(), "FLEETKEY_ZONE \"us-west-2\" is not an availability zone, such as us-west-2a");
     }
 }

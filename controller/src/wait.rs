@@ -85,6 +85,17 @@ impl Waiter {
         Self { printer, interrupted, deadline, timeout }
     }
 
+    /// One that ends with this one, and after `time` at the latest.
+    pub(crate) fn within(&self, time: Duration) -> Self {
+        let timeout = time.min(self.remaining());
+        Self { deadline: Instant::now() + timeout, timeout, ..self.clone() }
+    }
+
+    /// For how long it goes on.
+    pub(crate) fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
     /// Whether somebody asked the program to end: for between two waits.
     pub(crate) fn check(&self, what: &str) -> Result<(), WaitError> {
         if self.interrupted.is_cancelled() { Err(WaitError::Interrupted(what.to_owned())) } else { Ok(()) }
@@ -214,6 +225,17 @@ mod tests {
             Ok(if looks == 3 { Look::Done("it") } else { Look::NotYet("away".into()) })
         });
         assert_eq!(found.await.unwrap(), "it");
+    }
+
+    #[tokio::test]
+    async fn a_wait_within_another_ends_with_it_or_before_and_hears_the_same_interrupt() {
+        let (outer, token) = waiter(Duration::from_mins(5));
+        let inner = outer.within(Duration::from_millis(20));
+        let error = inner.wait::<()>("a", async || Ok(Look::NotYet("no".into()))).await.unwrap_err();
+        assert!(matches!(error, WaitError::TimedOut { timeout, .. } if timeout == Duration::from_millis(20)));
+        assert!(outer.within(Duration::from_hours(1)).remaining() <= Duration::from_mins(5));
+        token.cancel();
+        assert!(inner.check("a").is_err());
     }
 
     #[test]

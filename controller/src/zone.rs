@@ -15,9 +15,35 @@ pub(crate) fn region_of(zone: &str) -> Option<String> {
     (named && (letter || local)).then(|| region.to_owned())
 }
 
+/// The zones of a list with commas, in which each is tried after the one before.
+pub(crate) fn listed(zones: &str) -> impl Iterator<Item = &str> {
+    zones.split(',')
+}
+
+/// The one region that all zones of a list are in.
+pub(crate) fn region_of_all(zones: &str) -> Option<String> {
+    let mut regions = listed(zones).map(region_of);
+    let first = regions.next()??;
+    regions.all(|region| region.as_ref() == Some(&first)).then_some(first)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_zones_implies_a_region_if_all_are_in_it() {
+        for (zones, region) in [
+            ("us-west-2a", Some("us-west-2")),
+            ("us-west-2b,us-west-2a", Some("us-west-2")),
+            ("us-west-2b,eu-west-1a", None),
+            ("us-west-2b,", None),
+            (",us-west-2b", None),
+            ("", None),
+        ] {
+            assert_eq!(region_of_all(zones).as_deref(), region, "{zones}");
+        }
+    }
 
     #[test]
     fn a_zone_of_every_kind_implies_its_region() {

@@ -1,15 +1,18 @@
-//! The documentation, held to what is: configurations are valid, links lead somewhere, commands and flags exist.
+//! The documentation, held to what is: configurations and roles are valid, links lead somewhere, commands and flags
+//! exist, code that is quoted stands where it is said to be.
 //!
-//! It says nothing about whether a text is true; that is for whoever writes it.
+//! Its examples are run by `tests/localcloud/tests/pages/`. Whether the rest of a text is true is for whoever writes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
+use fleetkey_tests::pages::{self, difference, fences, matches, prose, quotes, repository};
 use fleetkey_tests::program;
 use fleetkey_tests::sandbox::Sandbox;
+use tempfile::TempDir;
 
 const PROGRAMS: [&str; 2] = ["fleetkey", "fleetkey-agent"];
 
@@ -19,63 +22,9 @@ struct Page {
     text: String,
 }
 
-/// A fenced block: the language behind the fence, and the lines without the indentation of the fence.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) language: String,
-    pub(super) text: String,
-}
-
-pub(super) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 /// Every Markdown page of the repository.
 fn pages() -> Result<Vec<Page>> {
-    let mut folders = vec![PathBuf::new()];
-    let mut pages = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder))? {
-            let entry = entry?;
-            let name = entry.file_name().into_string().ok().context("a name is not UTF-8")?;
-            let path = folder.join(&name);
-            if entry.file_type()?.is_dir() {
-                if !name.starts_with('.') && name != "target" {
-                    folders.push(path);
-                }
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                let text = fs::read_to_string(root().join(&path))?;
-                pages.push(Page { path, text });
-            }
-        }
-    }
-    ensure!(pages.len() > 5, "only {} pages were found", pages.len());
-    Ok(pages)
-}
-
-/// The fenced blocks of a page, and its text without them.
-pub(super) fn split(text: &str) -> (Vec<Block>, String) {
-    let (mut blocks, mut prose) = (Vec::new(), String::new());
-    let mut open: Option<(usize, Block)> = None;
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
-        match (line.trim_start().strip_prefix("```"), open.take()) {
-            (Some(language), None) => {
-                open = Some((indent, Block { language: language.trim().to_owned(), text: String::new() }));
-            }
-            (Some(_), Some((_, block))) => blocks.push(block),
-            (None, Some((indent, mut block))) => {
-                block.text += line.get(indent..).unwrap_or_default();
-                block.text.push('\n');
-                open = Some((indent, block));
-            }
-            (None, None) => {
-                prose += line;
-                prose.push('\n');
-            }
-        }
-    }
-    (blocks, prose)
+    pages::all()?.into_iter().map(|path| Ok(Page { text: pages::text(&path)?, path })).collect()
 }
 
 /// The code spans of prose.
@@ -147,7 +96,7 @@ fn every_agent_configuration_in_the_documentation_is_valid() -> Result<()> {
     let sandbox = Sandbox::new()?;
     let (mut accounts, mut checked, mut wrong) = (BTreeSet::new(), 0, Vec::new());
     for page in pages()? {
-        for block in split(&page.text).0.iter().filter(|block| block.language == "toml") {
+        for block in fences(&page.text).iter().filter(|block| block.language == "toml") {
             let named = block.text.lines().filter_map(|line| line.strip_prefix("account = \"")?.strip_suffix('"'));
             for account in named.filter(|account| accounts.insert((*account).to_owned())) {
                 sandbox.add_account(account)?;
@@ -169,18 +118,69 @@ fn every_agent_configuration_in_the_documentation_is_valid() -> Result<()> {
 }
 
 #[test]
+fn every_role_in_the_documentation_is_valid() -> Result<()> {
+    let mut checked = 0;
+    for page in pages()? {
+        let home = TempDir::new()?;
+        let roles = home.path().join(".config/fleetkey/roles");
+        std::fs::create_dir_all(&roles)?;
+        let before = checked;
+        for block in fences(&page.text).iter().filter(|block| block.language == "yaml") {
+            let first = block.text.lines().next().unwrap_or_default();
+            if let Some(file) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml")) {
+                std::fs::write(roles.join(file), &block.text)?;
+                checked += 1;
+            }
+        }
+        if checked > before {
+            let mut check = Command::new(program("fleetkey"));
+            let output = check.args(["role", "check"]).env_clear().env("HOME", home.path()).output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}", page.path.display());
+        }
+    }
+    assert!(checked > 0, "the documentation has no role any more");
+    Ok(())
+}
+
+#[test]
+fn every_piece_of_code_in_the_documentation_stands_in_the_file_that_it_names() -> Result<()> {
+    let mut wrong = Vec::new();
+    for page in pages()? {
+        for (file, fence) in quotes(&page.text) {
+            let at = format!("{}:{}", page.path.display(), fence.line);
+            let Some(file) = file else {
+                wrong.push(format!("{at}: say where it is from: <!-- quote: FILE -->"));
+                continue;
+            };
+            let text = pages::text(Path::new(&file))?;
+            let quoted = format!("...\n{}...\n", fence.text);
+            if !matches(&quoted, &text) {
+                let difference = difference(&quoted, &text);
+                let missing: Vec<_> = difference.lines().filter(|line| line.starts_with('-')).collect();
+                wrong.push(format!("{at}: this is not in {file}:\n{}", missing.join("\n")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
 fn every_relative_link_in_the_documentation_leads_somewhere() -> Result<()> {
     let mut wrong = Vec::new();
     for page in pages()? {
-        let prose = split(&page.text).1;
+        let prose = prose(&page.text);
         let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")) {
             let (file, anchor) = target.split_once('#').map_or((target, None), |(file, anchor)| (file, Some(anchor)));
-            let here = root().join(&page.path);
+            let here = repository().join(&page.path);
             let there = if file.is_empty() { here } else { here.with_file_name(file) };
             let found = match anchor {
                 None => there.exists(),
-                Some(anchor) => fs::read_to_string(&there).is_ok_and(|text| anchors(&split(&text).1).contains(anchor)),
+                Some(anchor) => {
+                    fs::read_to_string(&there).is_ok_and(|text| anchors(&pages::prose(&text)).contains(anchor))
+                }
             };
             if !found {
                 wrong.push(format!("{}: {target}", page.path.display()));
@@ -197,7 +197,7 @@ fn every_command_and_long_flag_that_the_documentation_names_exists() -> Result<(
     let mut wrong = Vec::new();
     let mut alone = Vec::new();
     for page in pages()? {
-        let (blocks, prose) = split(&page.text);
+        let (blocks, prose) = (fences(&page.text), prose(&page.text));
         let shell = blocks.iter().filter(|block| block.language == "sh").map(|block| block.text.replace("\\\n", " "));
         let shell: Vec<String> = shell.chain(spans(&prose).map(str::to_owned)).collect();
         for (name, verbs, flags) in shell.iter().flat_map(|text| calls(text)) {
@@ -228,13 +228,11 @@ fn every_command_and_long_flag_that_the_documentation_names_exists() -> Result<(
 }
 
 #[test]
-fn blocks_spans_anchors_and_calls_are_found() {
-    let (blocks, prose) = split("# A `b` (c)\n- x\n  ```sh\n  fleetkey-agent sync --dry-run  # y\n  ```\n");
-    let text = "fleetkey-agent sync --dry-run  # y\n".to_owned();
-    assert_eq!(blocks, [Block { language: "sh".to_owned(), text }]);
-    assert_eq!(spans(&prose).collect::<Vec<_>>(), ["b"]);
-    assert!(anchors(&prose).contains("a-b-c"));
-    assert_eq!(calls(&blocks[0].text), [("fleetkey-agent", vec!["sync"], vec!["--dry-run"])]);
+fn spans_anchors_and_calls_are_found() {
+    assert_eq!(spans("# A `b` (c)\n- x\n").collect::<Vec<_>>(), ["b"]);
+    assert!(anchors("# A `b` (c)\n- x\n").contains("a-b-c"));
+    let shell = "fleetkey-agent sync --dry-run  # y\n";
+    assert_eq!(calls(shell), [("fleetkey-agent", vec!["sync"], vec!["--dry-run"])]);
     assert_eq!(calls("fleetkey role show X --output json"), [("fleetkey", vec!["role", "show"], vec!["--output"])]);
     assert!(calls("systemctl reload fleetkey-agent; journalctl -u fleetkey-agent -e").is_empty());
 }

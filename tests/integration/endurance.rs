@@ -134,6 +134,7 @@ fn surroundings() -> Surroundings {
         looked_at: Some(Timestamp::now()),
         push: "off".to_owned(),
         config_error: None,
+        autostop: None,
     }
 }
 

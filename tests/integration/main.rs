@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test cannot prepare, it fails on")]
 
+mod added_source;
 mod aws_calls;
 mod aws_faults;
 mod commands;
@@ -20,6 +21,7 @@ mod hints;
 mod homes;
 mod hostile_input;
 mod hostile_write;
+mod idle;
 mod instance;
 mod last_good;
 mod least_privilege;
@@ -32,6 +34,5 @@ mod push;
 mod registries;
 mod service;
 mod source_faults;
-mod start_page;
 mod systemd_box;
 mod tls;

@@ -6,7 +6,7 @@ use std::process::Command;
 use fleetkey_tests::nspawn::{Builder, SystemdBox};
 use tempfile::TempDir;
 
-const UNIT: &str = "fleetkey-agent.service";
+pub(super) const UNIT: &str = "fleetkey-agent.service";
 const KEY_FILE: &str = "/home/ubuntu/.ssh/authorized_keys";
 const GRANT: &str = "[[grant]]\naccount = \"ubuntu\"\nkeys = [\"alice\"]\n";
 
@@ -28,7 +28,7 @@ fn key_pair(person: &str) -> (Vec<u8>, String) {
 
 /// A box as the packages would leave it, with an account `ubuntu`, and with alice's and bob's keys in the directory;
 /// their private halves are in `/opt/keys`. The configuration is the packaged one with `more` below it.
-fn installed(more: &str) -> Builder {
+pub(super) fn installed(more: &str) -> Builder {
     let configuration = String::from_utf8(shipped("packaging/agent.toml")).unwrap() + "\n" + more;
     let mut builder = SystemdBox::builder()
         .program("fleetkey-agent")
@@ -59,7 +59,7 @@ fn keys(booted: &SystemdBox) -> String {
     String::from_utf8(booted.read(KEY_FILE).unwrap_or_default()).unwrap()
 }
 
-fn wait_in_step(booted: &SystemdBox) {
+pub(super) fn wait_in_step(booted: &SystemdBox) {
     booted.wait_for("the agent to be in step", |booted| booted.property(UNIT, "StatusText").starts_with("in step"));
 }
 

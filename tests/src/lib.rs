@@ -16,6 +16,7 @@ pub mod log;
 pub mod moto;
 pub mod nspawn;
 pub mod packages;
+pub mod pages;
 pub mod policy;
 pub mod process;
 pub mod proxy;

@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -48,6 +48,9 @@ impl Moto {
         // The server picks the port itself, so that no two can pick the same.
         command.args(["--host", "127.0.0.1", "--port", "0"]).env_clear().env("PYTHONUNBUFFERED", "1");
         command.envs(settings.iter().copied());
+        command
+            .env("PYTHONPATH", Path::new(env!("CARGO_MANIFEST_DIR")).join("moto"))
+            .env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("PATH", "/usr/bin:/bin").stdout(log.writer()?).stderr(log.writer()?);
         command.stdin(std::process::Stdio::null());
         let mut process = Kept::start("moto_server", command)?;

@@ -132,6 +132,11 @@ impl SystemdBox {
         self.init
     }
 
+    /// Whether the box has gone down, by itself or otherwise.
+    pub fn has_ended(&self) -> bool {
+        !Path::new("/proc").join(self.init.to_string()).exists()
+    }
+
     /// A command that runs `program` in the box as root; its exit status is the program's. It has the rights of root
     /// on this machine, but for setting the clock, which the machine has one of.
     pub fn command(&self, program: &str) -> Command {
@@ -249,6 +254,14 @@ pub fn root_file_system() -> &'static Path {
 pub fn cloud_root_file_system() -> &'static Path {
     static MADE: OnceLock<PathBuf> = OnceLock::new();
     MADE.get_or_init(|| made("cloud"))
+}
+
+/// One that never boots, with what makes content of any kind on a disk.
+///
+/// # Panics
+/// When it cannot be made.
+pub fn disk_root_file_system() -> PathBuf {
+    made("disks")
 }
 
 fn made(flavour: &str) -> PathBuf {

@@ -76,9 +76,20 @@ impl Packages {
 
 /// Runs `packaging/build` and says what it printed.
 pub fn build(programs: &Path, output: &Path, arch: &str) -> Result<String> {
+    run(builder(programs, output, arch))
+}
+
+/// The same with this program, in place of fleetkey's own, for what fleetkey says: manual pages and completions.
+pub fn build_saying(programs: &Path, output: &Path, arch: &str, says: &Path) -> Result<String> {
+    let mut command = builder(programs, output, arch);
+    command.arg(format!("says={}", says.display()));
+    run(command)
+}
+
+fn builder(programs: &Path, output: &Path, arch: &str) -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/build"));
     command.arg(programs).arg(output).arg(arch);
-    run(command)
+    command
 }
 
 fn run(mut command: Command) -> Result<String> {

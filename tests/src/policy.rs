@@ -12,6 +12,19 @@ use serde_json::Value;
 
 use crate::cloud::Cloud;
 
+/// A policy as IAM gives it: JSON, percent-encoded.
+/// <https://docs.aws.amazon.com/IAM/latest/APIReference/API_GetPolicyVersion.html>
+pub fn decoded(document: &str) -> Result<Value> {
+    let mut bytes = Vec::new();
+    let mut rest = document.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let code = after.get(..2).filter(|_| *byte == b'%').and_then(|code| hex::decode(code).ok());
+        rest = if code.is_some() { &after[2..] } else { after };
+        bytes.push(code.map_or(*byte, |code| code[0]));
+    }
+    serde_json::from_slice(&bytes).with_context(|| format!("{document} is no JSON"))
+}
+
 /// One policy of `packaging/iam`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShippedPolicy {

@@ -22,6 +22,7 @@ use crate::config::settings::{Settings, SourceSettings};
 use crate::config::{self, Flags};
 use crate::drift::{Drift, Hints};
 use crate::engine::{Engine, Scope};
+use crate::idle::{AutostopStatus, Keeper};
 use crate::instance::HostIdentity;
 use crate::report::{Status, Surroundings};
 use crate::schedule::{Due, FetchOutcome, Schedule};
@@ -101,6 +102,8 @@ struct Agent {
     hints: Arc<Hints>,
     pushes: Arc<Notify>,
     push_health: watch::Receiver<String>,
+    keeper: Keeper,
+    idleness: watch::Receiver<Option<AutostopStatus>>,
     supervisor: Supervisor,
     heartbeat: tokio::time::Interval,
     /// When a pass that drift asked for may start.
@@ -121,6 +124,7 @@ enum Event {
     Reload,
     Pushed,
     PushHealth,
+    Idleness,
     FilesChanged,
     SourceChanged,
     DriftDue,
@@ -145,11 +149,14 @@ impl Agent {
         let supervisor = Supervisor::new();
         let mut heartbeat = interval(supervisor.watchdog().unwrap_or(HEARTBEAT));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let keeper = Keeper::new(&settings);
         let lookout = Lookout::new(Arc::clone(&settings), Arc::clone(&pushes));
         Self {
             config,
             flags,
             push_health: lookout.push_health(),
+            idleness: keeper.status(),
+            keeper,
             lookout,
             schedule: Schedule::new(settings.poll_interval, since_boot()),
             drift: Drift::new(Arc::clone(&hints)),
@@ -198,7 +205,7 @@ impl Agent {
                 self.pushed = true;
                 self.schedule.ask();
             }
-            Event::PushHealth => self.tell(),
+            Event::PushHealth | Event::Idleness => self.tell(),
             Event::FilesChanged => self.note_drift(),
             Event::SourceChanged => {
                 if matches!(self.settings.source, SourceSettings::Directory { .. }) {
@@ -256,6 +263,8 @@ impl Agent {
             () = self.pushes.notified() => Event::Pushed,
             // The sender is the lookout's own, and lives as long as this.
             Ok(()) = self.push_health.changed() => Event::PushHealth,
+            // The keeper's own, too.
+            Ok(()) = self.idleness.changed() => Event::Idleness,
             () = self.hints.files.notified() => Event::FilesChanged,
             () = self.hints.source.notified() => Event::SourceChanged,
         }
@@ -337,6 +346,7 @@ impl Agent {
                 self.settings = Arc::new(loaded.settings);
                 self.engine.reconfigure(Arc::clone(&self.settings));
                 self.lookout.reconfigure(Arc::clone(&self.settings)).await;
+                self.keeper.reconfigure(&self.settings).await;
                 self.question = None;
                 self.schedule = Schedule::new(self.settings.poll_interval, since_boot());
                 tracing::info!(action = "reload", "the configuration was read again");
@@ -359,6 +369,7 @@ impl Agent {
             looked_at: self.looked_at,
             push: self.push_health.borrow().clone(),
             config_error: self.config_error.clone(),
+            autostop: self.idleness.borrow().clone(),
         };
         let status = Status::new(&self.engine, surroundings);
         self.supervisor.status(&status.headline());
@@ -368,6 +379,7 @@ impl Agent {
 
     async fn stop(mut self) {
         self.supervisor.stopping();
+        self.keeper.stop().await;
         tracing::info!(action = "stop", "stopping; key files stay as they are");
         self.engine.save().await;
         self.lookout.stop().await;

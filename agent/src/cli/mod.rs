@@ -17,6 +17,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::settings::Settings;
 use crate::config::{self, Flags, Loaded};
+use crate::idle::hold::{HOLDER_ARGUMENT, holder_main};
 use crate::write::{HELPER_ARGUMENT, helper_main};
 
 mod authorized_keys;
@@ -25,6 +26,7 @@ mod explain;
 mod output;
 mod run;
 mod status;
+mod stay;
 mod sync;
 
 /// The exit code for a wrong call.
@@ -62,6 +64,8 @@ enum Command {
     CheckConfig(check_config::CheckConfig),
     /// Say how the running agent stands
     Status(status::StatusCommand),
+    /// Hold it off that the box powers off for want of use; for everybody who is logged in
+    Stay(stay::Stay),
     /// Print an account's keys for sshd's AuthorizedKeysCommand, from what is on this box alone
     AuthorizedKeys(authorized_keys::AuthorizedKeys),
     /// Say whether a key is let in here, by which grant, and if not, what is missing
@@ -155,6 +159,9 @@ pub fn main() -> ExitCode {
     if arguments.get(1).is_some_and(|first| first == HELPER_ARGUMENT) {
         return helper_main();
     }
+    if arguments.get(1).is_some_and(|first| first == HOLDER_ARGUMENT) {
+        return holder_main();
+    }
     // Somebody waits at sshd: the other commands with all their flags are not even set up.
     let parsed = if arguments.get(1).is_some_and(|command| command == authorized_keys::NAME) {
         ForSshd::try_parse_from(&arguments).map(|ForSshd::AuthorizedKeys(command)| Command::AuthorizedKeys(command))
@@ -189,6 +196,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Sync(command) => command.execute(),
         Command::CheckConfig(command) => command.execute(),
         Command::Status(command) => command.execute(),
+        Command::Stay(command) => command.execute(),
         Command::AuthorizedKeys(command) => command.execute(),
         Command::Explain(command) => command.execute(),
     }

@@ -28,6 +28,11 @@ pub(super) const METADATA_URL: &str = "http://169.254.169.254";
 pub(super) const METRICS_INTERVAL: Duration = Duration::from_mins(5);
 /// CGCloud's namespace, so that its alarms go on working.
 pub(super) const METRICS_NAMESPACE: &str = "CGCloud";
+/// The load up to which a box does nothing: half a program that is at work all the time. It is not counted by processor,
+/// since a job of one thread is work on a large box too.
+pub(super) const AUTOSTOP_MAX_LOAD: f64 = 0.5;
+/// How long one call of `stay` holds a box on at most: a night and a day.
+pub(super) const AUTOSTOP_MAX_STAY: Duration = Duration::from_hours(24);
 /// What outlives a restart.
 pub(super) const STATE_FOLDER: &str = "/var/lib/fleetkey";
 /// What does not.

@@ -5,8 +5,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::settings::{CredentialsSource, Grant, Settings, SourceSettings};
-use super::values::{DELETE_QUEUE, MODES, name_of};
+use super::settings::{AutostopSettings, CredentialsSource, Grant, Settings, SourceSettings};
+use super::values::{AUTOSTOP_ACTIONS, DELETE_QUEUE, MODES, name_of};
 
 /// What these settings make the agent do: lines of a heading and what holds, ending in a newline.
 pub fn describe(settings: &Settings) -> String {
@@ -30,6 +30,7 @@ pub fn describe(settings: &Settings) -> String {
             |metrics| format!("every {} to CloudWatch namespace {}", time(metrics.interval), metrics.namespace),
         ),
     );
+    page.line("autostop", settings.autostop.as_ref().map_or_else(|| "off".to_owned(), autostop));
     page.line("state", settings.paths.state.display());
     page.line("runtime", settings.paths.runtime.display());
     page.line("system keys", settings.paths.system_keys.display());
@@ -90,6 +91,12 @@ fn push(settings: &Settings) -> String {
         when => format!("queue deleted at {when}"),
     };
     format!("topic {}, {delete}", push.topic)
+}
+
+fn autostop(settings: &AutostopSettings) -> String {
+    let AutostopSettings { after, action, max_load, max_stay } = settings;
+    let (after, max_stay, action) = (time(*after), time(*max_stay), name_of(action, AUTOSTOP_ACTIONS));
+    format!("{action} after {after} without a session and with a load of at most {max_load}; stay up to {max_stay}")
 }
 
 fn aws(page: &mut Page, settings: &Settings) {

@@ -4,8 +4,9 @@
 
 use std::path::Path;
 
+use fleetkey_common::trusted_file::{self, TrustError};
+
 use super::ConfigError;
-use crate::trusted_file::{self, TrustError};
 
 /// The bytes of the file, after its kind, size, owner and mode were found right.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -3,8 +3,9 @@
 //! Flags are taken as written, so that they are checked by the same rules as the file. None has an environment
 //! variable behind it: who can set one for the agent could otherwise say where its keys come from (T10).
 
-use super::fragment::{Fragment, GrantFragment, Text, Written};
-use super::problem::Origin;
+use fleetkey_common::config_file::{Origin, Text, Written};
+
+use super::fragment::{Fragment, GrantFragment};
 
 /// Flags that are laid over the configuration file, for every command that reads it: flattened into its arguments.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -98,6 +99,18 @@ pub struct Flags {
     /// The CloudWatch namespace of the reports
     #[arg(long, value_name = "NAMESPACE")]
     pub metrics_namespace: Option<String>,
+    /// Power the box off after that long without a session and with little load, such as 2h
+    #[arg(long, value_name = "TIME")]
+    pub autostop: Option<String>,
+    /// What EC2 does with the box when it powers off, for people to know: stop or terminate
+    #[arg(long, value_name = "ACTION")]
+    pub autostop_action: Option<String>,
+    /// The load, averaged over five minutes, above which the box counts as busy, such as 0.5
+    #[arg(long, value_name = "LOAD")]
+    pub autostop_max_load: Option<String>,
+    /// The longest that one call of stay holds the box on, such as 24h
+    #[arg(long, value_name = "TIME")]
+    pub autostop_max_stay: Option<String>,
     /// Folder of what outlives a restart
     #[arg(long, value_name = "FOLDER")]
     pub state_folder: Option<String>,
@@ -138,6 +151,10 @@ impl Flags {
             metrics_enabled: switch("metrics", self.metrics, self.no_metrics),
             metrics_interval: text("--metrics-interval", self.metrics_interval.as_ref()),
             metrics_namespace: text("--metrics-namespace", self.metrics_namespace.as_ref()),
+            autostop_after: text("--autostop", self.autostop.as_ref()),
+            autostop_action: text("--autostop-action", self.autostop_action.as_ref()),
+            autostop_max_load: text("--autostop-max-load", self.autostop_max_load.as_ref()),
+            autostop_max_stay: text("--autostop-max-stay", self.autostop_max_stay.as_ref()),
             paths_state: text("--state-folder", self.state_folder.as_ref()),
             paths_runtime: text("--runtime-folder", self.runtime_folder.as_ref()),
             paths_system_keys: text("--system-keys", self.system_keys.as_ref()),

@@ -3,21 +3,7 @@
 //! The file and the flags each make one [`Fragment`]; laid one over the other they are what the validation takes.
 //! Nothing is checked here, and no default is known.
 
-use super::problem::Origin;
-
-/// A value and where it was written.
-#[derive(Debug, Clone)]
-pub(super) struct Written<T> {
-    /// The value.
-    pub(super) value: T,
-    /// Where it was written.
-    pub(super) origin: Origin,
-}
-
-/// A string as written.
-pub(super) type Text = Written<String>;
-/// A list of strings as written; the place is that of the whole list.
-pub(super) type List = Written<Vec<Text>>;
+use fleetkey_common::config_file::{List, Origin, Text, Written};
 
 /// One `[[grant]]` or `--grant` as written.
 #[derive(Debug, Clone)]
@@ -72,6 +58,10 @@ fragment! {
     metrics_enabled: Written<bool>,
     metrics_interval: Text,
     metrics_namespace: Text,
+    autostop_after: Text,
+    autostop_action: Text,
+    autostop_max_load: Text,
+    autostop_max_stay: Text,
     paths_state: Text,
     paths_runtime: Text,
     paths_system_keys: Text,

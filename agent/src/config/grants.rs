@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
+use fleetkey_common::config_file::{Findings, List, Origin, Text};
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 
-use super::fragment::{GrantFragment, List, Text};
-use super::problem::{Findings, Origin};
+use super::fragment::GrantFragment;
 use super::settings::{Grant, Mode};
 use super::values;
 

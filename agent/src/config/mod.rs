@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use fleetkey_common::config_file::Findings;
 use fleetkey_common::names::AccountName;
 use thiserror::Error;
 
+mod autostop;
 mod defaults;
 mod describe;
 mod document;
@@ -19,7 +21,6 @@ mod flags;
 mod fragment;
 mod grants;
 mod options;
-mod problem;
 mod schema;
 pub mod settings;
 mod validate;
@@ -30,7 +31,7 @@ mod tests;
 
 pub use describe::describe;
 pub use flags::Flags;
-pub use problem::{Origin, Problem, Problems};
+pub use fleetkey_common::config_file::{Origin, Problem, Problems};
 pub use settings::Settings;
 
 /// Where the configuration file is, unless `--config` names another.
@@ -108,7 +109,7 @@ pub fn load(file: &Path, flags: &Flags) -> Result<Loaded, ConfigError> {
 
 /// The pure part of [`load`]; `file` is for messages.
 fn interpret(file: &Path, bytes: &[u8], flags: &Flags) -> Result<Loaded, Problems> {
-    let mut findings = problem::Findings::default();
+    let mut findings = Findings::default();
     let written = document::read(file, bytes, &mut findings).map(|fragment| flags.fragment().over(fragment));
     // Of a file that is not TOML nothing is known: the findings say so, and the defaults go no further.
     let (settings, accounts) = validate::settings(written.unwrap_or_default(), &mut findings);

@@ -3,9 +3,8 @@
 //! Which ones can be allowed is for [`AllowedOptions`] alone to say; here it is only said so that an operator can act
 //! on it.
 
+use fleetkey_common::did_you_mean::did_you_mean;
 use fleetkey_common::restrictions::{AllowedOptions, UnknownOption};
-
-use super::problem::did_you_mean;
 
 /// Options that give something, or change what a login does: only by leave of the configuration.
 const BY_LEAVE: &[&str] = &[

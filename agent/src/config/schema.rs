@@ -2,26 +2,13 @@
 //!
 //! A table for messages and tests; the reading itself is in `document` and `flags`.
 
-/// A field of the file.
-#[derive(Debug)]
-pub(super) struct Field {
-    /// The table it stands in; empty at the top of the file.
-    pub(super) table: &'static str,
-    /// Its name there.
-    pub(super) name: &'static str,
-    /// The long flag for it, without dashes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the tests hold the flags against this table"))]
-    pub(super) flag: &'static str,
-    /// A value for it, as written in TOML.
-    pub(super) example: &'static str,
-}
-
-const fn field(table: &'static str, name: &'static str, flag: &'static str, example: &'static str) -> Field {
-    Field { table, name, flag, example }
-}
+use fleetkey_common::config_file::{Field, Schema, field};
 
 /// The table of one grant.
 pub(super) const GRANT: &str = "grant";
+
+/// The file.
+pub(super) const SCHEMA: Schema = Schema { fields: FIELDS, special: (GRANT, "[[grant]]") };
 
 /// All fields.
 pub(super) const FIELDS: &[Field] = &[
@@ -52,33 +39,11 @@ pub(super) const FIELDS: &[Field] = &[
     field("metrics", "enabled", "metrics", "true"),
     field("metrics", "interval", "metrics-interval", r#""5m""#),
     field("metrics", "namespace", "metrics-namespace", r#""CGCloud""#),
+    field("autostop", "after", "autostop", r#""2h""#),
+    field("autostop", "action", "autostop-action", r#""stop""#),
+    field("autostop", "max_load", "autostop-max-load", r#""0.5""#),
+    field("autostop", "max_stay", "autostop-max-stay", r#""24h""#),
     field("paths", "state", "state-folder", r#""/var/lib/fleetkey""#),
     field("paths", "runtime", "runtime-folder", r#""/run/fleetkey""#),
     field("paths", "system_keys", "system-keys", r#""/etc/ssh/fleetkey/authorized_keys.d""#),
 ];
-
-/// The names that can stand in a table: its fields, and at the top of the file the tables too.
-pub(super) fn names_in(table: &str) -> Vec<&'static str> {
-    let fields = FIELDS.iter().filter(|field| field.table == table).map(|field| field.name);
-    let tables = FIELDS.iter().map(|field| field.table).filter(|name| table.is_empty() && !name.is_empty());
-    let mut names: Vec<_> = fields.chain(tables).collect();
-    names.dedup();
-    names
-}
-
-/// How a field is written, such as `poll_interval = "60s"`.
-pub(super) fn example(table: &str, name: &str) -> String {
-    let example = FIELDS.iter().find(|field| field.table == table && field.name == name).map_or("...", |f| f.example);
-    format!("{name} = {example}")
-}
-
-/// Where else a field of this name stands, in words; `None` also when it could be meant in several tables.
-pub(super) fn home_of(name: &str) -> Option<String> {
-    let mut fields = FIELDS.iter().filter(|field| field.name == name);
-    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
-    Some(match field.table {
-        "" => format!("{name} stands at the top of the file, above the first [table]"),
-        GRANT => format!("{name} stands in a [[grant]]"),
-        table => format!("{name} stands in [{table}]"),
-    })
-}

@@ -32,6 +32,8 @@ pub struct Settings {
     pub report: ReportSettings,
     /// Memory and disk use to CloudWatch; `None` when off.
     pub metrics: Option<MetricsSettings>,
+    /// When the box powers off by itself; `None`: never.
+    pub autostop: Option<AutostopSettings>,
     /// Folders of the agent.
     pub paths: PathSettings,
 }
@@ -164,6 +166,30 @@ pub struct MetricsSettings {
     pub interval: Duration,
     /// The CloudWatch namespace.
     pub namespace: String,
+}
+
+/// When the box powers off by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutostopSettings {
+    /// After how long without a session and with little load.
+    pub after: Duration,
+    /// What EC2 does with it then.
+    pub action: AutostopAction,
+    /// The load, averaged over five minutes, up to which it counts as little.
+    pub max_load: f64,
+    /// How long one call of `stay` holds the box on at most.
+    pub max_stay: Duration,
+}
+
+/// What EC2 does with a box that powers off. The launch has set that (`InstanceInitiatedShutdownBehavior`), and the box
+/// cannot ask; it is here so that people are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AutostopAction {
+    /// Its disks stay, and it can be started again.
+    Stop,
+    /// It is gone, and its disks with it.
+    Terminate,
 }
 
 /// Folders of the agent, each owned by root.

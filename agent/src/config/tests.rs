@@ -94,6 +94,7 @@ fn the_example_of_the_design_is_read_without_a_warning() {
     extra options  none
     status object  kept in the bucket
     metrics        off
+    autostop       off
     state          /var/lib/fleetkey
     runtime        /run/fleetkey
     system keys    /etc/ssh/fleetkey/authorized_keys.d
@@ -138,6 +139,7 @@ fn an_empty_file_has_every_default_and_grants_nothing() {
             status_object: false,
         },
         metrics: None,
+        autostop: None,
         paths: PathSettings {
             state: "/var/lib/fleetkey",
             runtime: "/run/fleetkey",
@@ -163,6 +165,7 @@ fn an_empty_file_has_every_default_and_grants_nothing() {
     extra options  none
     status object  off
     metrics        off
+    autostop       off
     state          /var/lib/fleetkey
     runtime        /run/fleetkey
     system keys    /etc/ssh/fleetkey/authorized_keys.d
@@ -193,6 +196,7 @@ fn every_field_of_the_file_is_read() {
     extra options  command, environment
     status object  off
     metrics        every 1m to CloudWatch namespace Fleet/Keys
+    autostop       terminate after 2h 30m without a session and with a load of at most 0.25; stay up to 2days
     state          /srv/state
     runtime        /srv/run
     system keys    /srv/keys
@@ -237,6 +241,11 @@ status_object = false
 enabled = true
 interval = "1m"
 namespace = "Fleet/Keys"
+[autostop]
+after = "150m"
+action = "terminate"
+max_load = "0.25"
+max_stay = "48h"
 [paths]
 state = "/srv/state"
 runtime = "/srv/run"
@@ -272,6 +281,10 @@ fn every_field_is_a_flag_that_makes_the_same_settings() {
         "--metrics",
         "--metrics-interval=1m",
         "--metrics-namespace=Fleet/Keys",
+        "--autostop=150m",
+        "--autostop-action=terminate",
+        "--autostop-max-load=0.25",
+        "--autostop-max-stay=48h",
         "--state-folder=/srv/state",
         "--runtime-folder=/srv/run",
         "--system-keys=/srv/keys",
@@ -302,7 +315,7 @@ fn every_field_of_the_schema_is_read_and_its_example_holds_good() {
         let told = problems(&format!("{heading}{name} = 2026-01-01"), &[]);
         assert!(told.contains("found a date without quotes"), "{table}.{name}: {told}");
         let source = if name == "source" || name == "directory" { "" } else { "source = \"iam\"\n" };
-        let good = format!("{source}{heading}{}", schema::example(table, name));
+        let good = format!("{source}{heading}{}", schema::SCHEMA.example(table, name));
         assert!(with_flags(&good, &[]).is_ok(), "{}", problems(&good, &[]));
     }
 }

@@ -7,18 +7,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use fleetkey_common::config_file::{Findings, List, Origin, Text, Written};
 use fleetkey_common::names::AccountName;
 use fleetkey_common::registry::Registry;
 
-use super::fragment::{Fragment, List, Text, Written};
+use super::fragment::Fragment;
 use super::options::{self, Allowed};
-use super::problem::{Findings, Origin};
 use super::settings::{
     AwsSettings, CredentialsSource, DeleteQueue, GuardSettings, InstanceSettings, MetricsSettings, PathSettings,
     PushSettings, RenderSettings, ReportSettings, Settings, SourceSettings,
 };
 use super::values::{self, Fault};
-use super::{defaults, grants};
+use super::{autostop, defaults, grants};
 
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
@@ -46,6 +46,7 @@ pub(super) fn settings(fragment: Fragment, findings: &mut Findings) -> (Settings
         instance: check.instance(&fragment),
         report: report(&fragment, &source),
         metrics: check.metrics(&fragment),
+        autostop: autostop::check(&fragment, &mut check),
         paths: check.paths(&fragment),
         source,
         poll_interval,
@@ -53,13 +54,14 @@ pub(super) fn settings(fragment: Fragment, findings: &mut Findings) -> (Settings
     (settings, accounts)
 }
 
-struct Checker<'f> {
-    findings: &'f mut Findings,
+/// What is found wrong on the way.
+pub(super) struct Checker<'f> {
+    pub(super) findings: &'f mut Findings,
 }
 
 impl Checker<'_> {
     /// The value of a text, or `None` when it is not written, or wrong, which is then told.
-    fn value<T>(&mut self, text: Option<&Text>, parse: impl FnOnce(&str) -> Result<T, Fault>) -> Option<T> {
+    pub(super) fn value<T>(&mut self, text: Option<&Text>, parse: impl FnOnce(&str) -> Result<T, Fault>) -> Option<T> {
         let Written { value, origin } = text?;
         parse(value).map_err(|fault| self.findings.error(origin, fault)).ok()
     }
@@ -68,7 +70,12 @@ impl Checker<'_> {
         self.value(text, values::path).unwrap_or_else(|| default.into())
     }
 
-    fn time(&mut self, text: Option<&Text>, (least, most): (Duration, Duration), default: Duration) -> Duration {
+    pub(super) fn time(
+        &mut self,
+        text: Option<&Text>,
+        (least, most): (Duration, Duration),
+        default: Duration,
+    ) -> Duration {
         self.value(text, |text| values::duration(text, least, most)).unwrap_or(default)
     }
 

@@ -7,8 +7,9 @@ use std::net::Ipv6Addr;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use super::problem::did_you_mean;
-use super::settings::{DeleteQueue, Mode};
+use fleetkey_common::did_you_mean::did_you_mean;
+
+use super::settings::{AutostopAction, DeleteQueue, Mode};
 
 /// What is wrong with a value, for people.
 pub(super) type Fault = String;
@@ -20,6 +21,13 @@ pub(super) const MODES: &[(&str, Mode)] =
 /// When the queue is deleted, by name.
 pub(super) const DELETE_QUEUE: &[(&str, DeleteQueue)] =
     &[("poweroff", DeleteQueue::Poweroff), ("exit", DeleteQueue::Exit), ("never", DeleteQueue::Never)];
+
+/// What becomes of a box that powers off, by name.
+pub(super) const AUTOSTOP_ACTIONS: &[(&str, AutostopAction)] =
+    &[("stop", AutostopAction::Stop), ("terminate", AutostopAction::Terminate)];
+
+/// The largest load that can be set: no box has so many programs at work at once.
+const MOST_LOAD: f64 = 10_000.0;
 
 /// One word of a few.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Fault> {
@@ -57,6 +65,16 @@ pub(super) fn percent(text: &str) -> Result<f64, Fault> {
         Some(number) if number <= 100.0 => Ok(number / 100.0),
         Some(_) => Err(format!("{text:?} is more than all; give \"0%\" to \"100%\"")),
         None => Err(format!("{text:?} is not a percentage; write it as \"50%\"")),
+    }
+}
+
+/// A load as in `/proc/loadavg`: how many programs are at work or wait for a disk, on average.
+pub(super) fn load(text: &str) -> Result<f64, Fault> {
+    let digits = text.bytes().all(|byte| byte == b'.' || byte.is_ascii_digit());
+    match text.parse::<f64>().ok().filter(|_| digits) {
+        Some(load) if load <= MOST_LOAD => Ok(load),
+        Some(_) => Err(format!("{text:?} is out of range; give 0 to {MOST_LOAD}")),
+        None => Err(format!("{text:?} is not a load; write it as uptime prints it, such as \"0.5\"")),
     }
 }
 

@@ -216,6 +216,7 @@ fn the_headline_says_whether_the_last_known_serves_or_is_too_old() {
             looked_at: now,
             push: "off".to_owned(),
             config_error: None,
+            autostop: None,
         };
         crate::report::Status::new(engine, surroundings).headline()
     };

@@ -15,10 +15,11 @@ use fleetkey_common::names::{GroupName, PersonName};
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::registry::{KeyCache, Lookup, RegisteredKey, Registry, RegistryError, Rejected};
 use fleetkey_common::restrictions::AllowedOptions;
+use fleetkey_common::trusted_file;
 use futures_util::future::{BoxFuture, FutureExt};
 
 use super::{Fault, Findings, Membership, Source};
-use crate::{blocking, trusted_file};
+use crate::blocking;
 
 /// The ending of a person's key file.
 const KEYS_ENDING: &str = ".pub";

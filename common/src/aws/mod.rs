@@ -10,6 +10,7 @@ use std::time::Duration;
 use aws_config::identity::IdentityCache;
 use aws_config::imds;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -36,6 +37,8 @@ pub use trust::TrustError;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time from the last byte of a request to the first of its answer.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same for an operator, whose pages are of thousands: EC2 may need more than the agent would wait.
+pub const OPERATOR_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for one attempt at a call.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a call with all its attempts and the waits between them. A body that is streamed is not counted.
@@ -150,17 +153,23 @@ pub fn for_long_polls(config: &SdkConfig) -> SdkConfig {
 
 /// The configuration of an operator's clients: environment, `~/.aws/config` and the rest of the chain that every AWS
 /// tool goes by, `AWS_ENDPOINT_URL` included.
+///
+/// With a profile named, credentials are that profile's and no other's, as of `aws --profile`: variables with keys in
+/// them, which the chain would put first, may be those of another account.
 pub async fn for_operator(region: Option<&str>, profile: Option<&str>) -> SdkConfig {
     let mut loader = aws_config::defaults(behavior())
         .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT).build());
+        .timeout_config(
+            TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(OPERATOR_READ_TIMEOUT).build(),
+        );
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));
     }
-    if let Some(profile) = profile {
-        loader = loader.profile_name(profile);
-    }
-    loader.load().await
+    let Some(profile) = profile else { return loader.load().await };
+    let config = loader.profile_name(profile).load().await;
+    let provider = ProviderConfig::without_region().with_region(config.region().cloned());
+    let credentials = ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build();
+    config.into_builder().credentials_provider(SharedCredentialsProvider::new(credentials)).build()
 }
 
 /// An S3 client. Where an endpoint is given, the bucket stands in the path: such an endpoint has no host per bucket.

@@ -98,9 +98,27 @@ pub(crate) async fn publish(
         bucket.put_bytes(&package.key(), package.bytes.clone(), kind, &Only::Always).await?;
     }
     let packages: Vec<_> = packages.iter().map(|(package, _)| *package).collect();
+    change(bucket, |index| index.add(&packages, who, Timestamp::now())).await
+}
+
+/// Takes the package of this digest out of the index, and says whether it is out: the newest of its kind stays in. Its
+/// object is left as it is.
+pub(crate) async fn forget(bucket: &Bucket, sha256: &str) -> Result<bool, PackagesError> {
+    let mut out = true;
+    change(bucket, |index| {
+        let named = index.packages().any(|package| package.sha256 == sha256);
+        out = index.leave_out(sha256);
+        named && out
+    })
+    .await?;
+    Ok(out)
+}
+
+/// Changes the index as it is at the moment of writing; `make` says whether it changed anything.
+async fn change(bucket: &Bucket, mut make: impl FnMut(&mut Index) -> bool) -> Result<(), PackagesError> {
     for attempt in 0..ATTEMPTS {
         let (mut index, only) = versioned_index(bucket).await?;
-        if !index.add(&packages, who, Timestamp::now()) {
+        if !make(&mut index) {
             return Ok(());
         }
         let body = serde_json::to_vec_pretty(&index).map_err(|source| PackagesError::Index {

@@ -16,6 +16,7 @@ use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use fleetkey_common::aws::is_no_such_key;
+use jiff::Timestamp;
 
 use super::{CallError, failed};
 
@@ -33,6 +34,17 @@ pub(crate) struct Object {
     pub(crate) body: Vec<u8>,
     /// Its metadata, names without `x-amz-meta-`.
     pub(crate) metadata: HashMap<String, String>,
+}
+
+/// An object as a listing tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// When it was last put, also if with the same content.
+    pub(crate) modified: Option<Timestamp>,
 }
 
 /// On which condition an object is put.
@@ -53,11 +65,11 @@ const CONDITION_FAILED: [&str; 3] = ["PreconditionFailed", "ConditionalRequestCo
 /// The bucket, there or yet to be made.
 #[derive(Debug, Clone)]
 pub(crate) struct Bucket {
-    client: Client,
-    name: String,
+    pub(super) client: Client,
+    pub(super) name: String,
     region: String,
     /// The account that must own it; `None` for a bucket that was named by configuration.
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
     exists: bool,
     credentials: Option<SharedCredentialsProvider>,
 }
@@ -80,8 +92,9 @@ impl Bucket {
         };
         let here = bucket(region, true);
         let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
-        let Err(error) = head.send().await else {
-            return Ok(here);
+        let error = match head.send().await {
+            Ok(answer) => return Ok(answer.bucket_region.map_or(here, |region| bucket(&region, true))),
+            Err(error) => error,
         };
         if error.as_service_error().is_some_and(HeadBucketError::is_not_found) {
             return Ok(bucket(region, false));
@@ -108,7 +121,12 @@ impl Bucket {
         self.exists
     }
 
-    /// Makes the bucket. S3 blocks public access to a new one by itself.
+    /// The region that it is in, or would be made in.
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Makes the bucket, with nothing set: how it should be is `account::bucket`'s to say.
     pub(crate) async fn create(&mut self) -> Result<(), CallError> {
         let constraint = (self.region != FIRST_REGION).then(|| {
             let location = BucketLocationConstraint::from(self.region.as_str());
@@ -122,17 +140,26 @@ impl Bucket {
 
     /// The keys of all objects that begin with `prefix`, in S3's order.
     pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<String>, CallError> {
-        let mut keys = Vec::new();
+        Ok(self.list_objects(prefix).await?.into_iter().map(|listed| listed.key).collect())
+    }
+
+    /// All objects whose keys begin with `prefix`, in S3's order.
+    pub(crate) async fn list_objects(&self, prefix: &str) -> Result<Vec<Listed>, CallError> {
+        let mut found = Vec::new();
         if !self.exists {
-            return Ok(keys);
+            return Ok(found);
         }
         let call = self.client.list_objects_v2().bucket(&self.name).prefix(prefix);
         let mut pages = call.set_expected_bucket_owner(self.owner.clone()).into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(failed(format!("s3 ListObjectsV2 {prefix} in {}", self.name)))?;
-            keys.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| object.key));
+            found.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
+                let modified = object.last_modified.and_then(|time| Timestamp::from_nanosecond(time.as_nanos()).ok());
+                let bytes = object.size.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+                Some(Listed { key: object.key?, bytes, modified })
+            }));
         }
-        Ok(keys)
+        Ok(found)
     }
 
     /// An object's content, or `None` if there is none of that key.

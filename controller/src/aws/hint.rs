@@ -4,7 +4,7 @@ use aws_sdk_sns::Client;
 use aws_sdk_sns::operation::publish::PublishError;
 
 use super::caller::Caller;
-use super::{CallError, failed};
+use super::{CallError, failed, topics};
 
 /// Publishes `body` to the topic of this name in the caller's account and region, making the topic if there is none.
 ///
@@ -16,16 +16,14 @@ pub(crate) async fn publish(
     topic: &str,
     body: &str,
 ) -> Result<(), CallError> {
-    let arn = format!("arn:{}:sns:{region}:{}:{topic}", caller.partition(), caller.account);
+    let arn = topics::arn(caller, region, topic);
     let action = || format!("sns Publish {topic} in {region}");
     match client.publish().topic_arn(&arn).message(body).send().await {
         Ok(_) => return Ok(()),
         Err(error) if error.as_service_error().is_some_and(PublishError::is_not_found_exception) => {}
         Err(error) => return Err(CallError::new(action(), &error)),
     }
-    let created = client.create_topic().name(topic).send().await;
-    let created = created.map_err(failed(format!("sns CreateTopic {topic} in {region}")))?;
-    let arn = created.topic_arn.unwrap_or(arn);
+    let arn = topics::create(client, region, topic).await?.unwrap_or(arn);
     client.publish().topic_arn(arn).message(body).send().await.map_err(failed(action()))?;
     Ok(())
 }

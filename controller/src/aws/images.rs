@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::operation::describe_images::builders::DescribeImagesFluentBuilder;
-use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::{BlockDeviceMapping, ResourceType, Tag, TagSpecification};
 use aws_sdk_ssm::Client as SsmClient;
 use fleetkey_common::aws_names::AbsoluteName;
 
@@ -11,6 +11,9 @@ use super::{CallError, failed};
 use crate::image::{self, Image};
 
 const DESCRIBE: &str = "ec2 DescribeImages";
+
+/// Images on a page: the most that EC2 gives.
+const PAGE: i32 = 1000;
 
 /// The images of boxes of this name that the caller's account owns, oldest first.
 ///
@@ -31,6 +34,13 @@ pub(crate) async fn with_id(client: &Client, id: &str) -> Result<Option<Image>, 
         Err(error) if error.code.as_deref().is_some_and(|code| code.starts_with("InvalidAMIID.")) => Ok(None),
         found => Ok(found?.into_iter().find(|image| image.id == id)),
     }
+}
+
+/// What the images of the caller's account are made of: all of them, of boxes or not, those in the making and those that
+/// were disabled included.
+pub(crate) async fn own(client: &Client) -> Result<Vec<Image>, CallError> {
+    let call = client.describe_images().owners("self").include_disabled(true).max_results(PAGE);
+    all(call, &format!("{DESCRIBE} of the account")).await
 }
 
 /// The newest available image of an architecture by owner (an account id, `amazon` or `self`) and name, in which `*`
@@ -57,18 +67,22 @@ pub(crate) async fn parameter(client: &SsmClient, name: &str) -> Result<Option<S
     }
 }
 
-/// Takes an image of an instance, with its tags from the first moment, and gives its id.
+/// Takes an image of an instance, with its tags from the first moment, and gives its id. The volumes at the devices
+/// `without` are left out.
 pub(crate) async fn create(
     client: &Client,
     instance: &str,
     name: &str,
     tags: &[(String, String)],
+    without: &[String],
 ) -> Result<String, CallError> {
     let action = format!("ec2 CreateImage {name} of {instance}");
     let tags = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
     // Which image its snapshots belong to is known only afterwards, so they are tagged once they are there.
     let specification = TagSpecification::builder().resource_type(ResourceType::Image).set_tags(Some(tags)).build();
     let call = client.create_image().instance_id(instance).name(name).tag_specifications(specification);
+    let left_out = without.iter().map(|device| BlockDeviceMapping::builder().device_name(device).no_device("").build());
+    let call = call.set_block_device_mappings((!without.is_empty()).then(|| left_out.collect()));
     let answer = call.send().await.map_err(failed(action.clone()))?;
     answer.image_id.ok_or_else(|| CallError::answer(action, "the answer has no image id"))
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::Client;
+use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -59,6 +60,106 @@ pub(crate) async fn find_profile(client: &Client, name: &str) -> Result<Option<P
         roles: profile.roles.into_iter().map(|role| role.role_name).collect(),
     };
     Ok(answer.and_then(|answer| answer.instance_profile).map(read))
+}
+
+/// A role or a profile below [`PATH`], as a listing tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Made {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its ARN.
+    pub(crate) arn: String,
+    /// When it was made.
+    pub(crate) since: Option<Timestamp>,
+    /// What a role says of itself; nothing for a profile.
+    pub(crate) description: Option<String>,
+}
+
+/// The roles below [`PATH`].
+pub(crate) async fn list_roles(client: &Client) -> Result<Vec<Made>, CallError> {
+    let mut pages = client.list_roles().path_prefix(PATH).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let roles = page.map_err(failed(format!("iam ListRoles {PATH}")))?.roles;
+        found.extend(roles.into_iter().filter(|role| role.path == PATH).map(|role| Made {
+            since: moment(role.create_date),
+            name: role.role_name,
+            arn: role.arn,
+            description: role.description,
+        }));
+    }
+    Ok(found)
+}
+
+/// The profiles below [`PATH`].
+pub(crate) async fn list_profiles(client: &Client) -> Result<Vec<Made>, CallError> {
+    let mut pages = client.list_instance_profiles().path_prefix(PATH).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let profiles = page.map_err(failed(format!("iam ListInstanceProfiles {PATH}")))?.instance_profiles;
+        found.extend(profiles.into_iter().filter(|profile| profile.path == PATH).map(|profile| Made {
+            since: moment(profile.create_date),
+            name: profile.instance_profile_name,
+            arn: profile.arn,
+            description: None,
+        }));
+    }
+    Ok(found)
+}
+
+/// When a role was last used, as far as IAM says: within the hour it may not, and never after 400 days.
+pub(crate) async fn last_used(client: &Client, role: &str) -> Result<Option<Timestamp>, CallError> {
+    let answer = client.get_role().role_name(role).send().await;
+    let answer = there(answer.map_err(failed(format!("iam GetRole {role}"))))?;
+    let used = answer.and_then(|answer| answer.role?.role_last_used?.last_used_date);
+    Ok(used.and_then(moment))
+}
+
+fn moment(time: aws_sdk_iam::primitives::DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
+}
+
+/// The ARNs of the managed policies that are attached to a role; none for one that is gone.
+pub(crate) async fn attached(client: &Client, role: &str) -> Result<Vec<String>, CallError> {
+    let mut pages = client.list_attached_role_policies().role_name(role).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = there(page.map_err(failed(format!("iam ListAttachedRolePolicies {role}"))))?;
+        let policies = page.and_then(|page| page.attached_policies).unwrap_or_default();
+        found.extend(policies.into_iter().filter_map(|policy| policy.policy_arn));
+    }
+    Ok(found)
+}
+
+/// Detaches a managed policy from a role. Detached already: done.
+pub(crate) async fn detach(client: &Client, role: &str, arn: &str) -> Result<(), CallError> {
+    let answer = client.detach_role_policy().role_name(role).policy_arn(arn).send().await;
+    there(answer.map_err(failed(format!("iam DetachRolePolicy {arn} of {role}"))))?;
+    Ok(())
+}
+
+/// Deletes a profile, whatever role is in it, and says whether it was there.
+pub(crate) async fn delete_whole_profile(client: &Client, name: &str) -> Result<bool, CallError> {
+    let Some(found) = find_profile(client, name).await? else { return Ok(false) };
+    for role in &found.roles {
+        remove_role(client, name, role).await?;
+    }
+    delete_profile(client, name).await.map(|()| true)
+}
+
+/// Deletes a role with its inline policies, and says whether it was there. IAM deletes none to which a managed policy is
+/// attached: that is taken away first if `detaching`.
+pub(crate) async fn delete_whole_role(client: &Client, name: &str, detaching: bool) -> Result<bool, CallError> {
+    let Some(found) = find_role(client, name).await? else { return Ok(false) };
+    if detaching {
+        for policy in attached(client, name).await? {
+            detach(client, name, &policy).await?;
+        }
+    }
+    for policy in found.policies.keys() {
+        delete_policy(client, name, policy).await?;
+    }
+    delete_role(client, name).await.map(|()| true)
 }
 
 /// Makes a role that EC2 instances may take on, and says whether it did: `false` if there is one of that name.

@@ -1,9 +1,13 @@
 //! EC2 instances that are boxes: found, and brought from one state to another.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::operation::describe_instances::builders::DescribeInstancesFluentBuilder;
 use aws_sdk_ec2::types::{self, Filter};
 use fleetkey_common::aws_names::{AbsoluteName, Namespace};
 
+use super::network_interfaces::FILTER_VALUES;
 use super::{CallError, failed};
 use crate::instance::{GENERATION_TAG, Instance, NAME_TAG, State};
 use crate::lifecycle::Wish;
@@ -21,12 +25,45 @@ pub(crate) enum Which<'a> {
     Name(&'a AbsoluteName),
 }
 
+impl Which<'_> {
+    /// Whether boxes of this name are meant.
+    pub(crate) fn means(&self, of: &AbsoluteName) -> bool {
+        match self {
+            Self::Namespace(namespace) => namespace.contains(of),
+            Self::Name(name) => of == *name,
+        }
+    }
+}
+
 const DESCRIBE: &str = "ec2 DescribeInstances";
 
 /// The boxes in one of `states`, in no order.
 pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -> Result<Vec<Instance>, CallError> {
+    // The pattern says less than it should: `_` is a slash or half an underscore.
+    search(client, vec![pattern(which)], states, |name| which.means(name)).await
+}
+
+/// What somebody may have meant by this name: boxes of its role in any namespace, and all in this namespace.
+pub(crate) async fn near(
+    client: &Client,
+    name: &AbsoluteName,
+    namespace: &Namespace,
+) -> Result<Vec<Instance>, CallError> {
+    let role = name.base_name().replace('_', "__");
+    let patterns = vec![pattern(&Which::Namespace(namespace)), format!("*_{role}"), role];
+    let fits = |found: &AbsoluteName| found.base_name() == name.base_name() || namespace.contains(found);
+    search(client, patterns, &State::LIVE, fits).await
+}
+
+/// The boxes in one of `states` whose tag `Name` is like one of these, and whose name fits.
+async fn search(
+    client: &Client,
+    patterns: Vec<String>,
+    states: &[State],
+    fits: impl Fn(&AbsoluteName) -> bool,
+) -> Result<Vec<Instance>, CallError> {
     let filters = vec![
-        filter(&format!("tag:{NAME_TAG}"), [pattern(which)]),
+        filter(&format!("tag:{NAME_TAG}"), patterns),
         filter("tag-key", [GENERATION_TAG.to_owned()]),
         filter("instance-state-name", states.iter().map(|state| state.as_str().to_owned())),
     ];
@@ -36,11 +73,7 @@ pub(crate) async fn find(client: &Client, which: &Which<'_>, states: &[State]) -
     while let Some(page) = pages.next().await {
         let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
         let instances = reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default());
-        found.extend(instances.filter_map(Instance::read).filter(|instance| match which {
-            // The pattern says less than it should: `_` is a slash or half an underscore.
-            Which::Namespace(namespace) => namespace.contains(&instance.name),
-            Which::Name(name) => instance.name == **name,
-        }));
+        found.extend(instances.filter_map(Instance::read).filter(|instance| fits(&instance.name)));
     }
     Ok(found)
 }
@@ -72,6 +105,40 @@ pub(crate) async fn launched_from(client: &Client, image: &str) -> Result<Vec<St
         found.extend(instances.filter_map(|instance| instance.instance_id));
     }
     Ok(found)
+}
+
+/// Those of the ids whose instances, boxes or not, are there: one that is terminated is not.
+pub(crate) async fn there(client: &Client, ids: &[String]) -> Result<BTreeSet<String>, CallError> {
+    let mut found = BTreeSet::new();
+    for some in ids.chunks(FILTER_VALUES) {
+        // As a filter: asked for by id, EC2 fails for all if it knows one of them no more.
+        let filters = vec![filter("instance-id", some.to_vec()), filter("instance-state-name", not_gone())];
+        let call = client.describe_instances().set_filters(Some(filters)).max_results(PAGE);
+        each(call, |instance| found.extend(instance.instance_id)).await?;
+    }
+    Ok(found)
+}
+
+/// The ARNs of the instance profiles that instances, boxes or not, have.
+pub(crate) async fn profiles(client: &Client) -> Result<BTreeSet<String>, CallError> {
+    let mut found = BTreeSet::new();
+    let call = client.describe_instances().filters(filter("instance-state-name", not_gone())).max_results(PAGE);
+    each(call, |instance| found.extend(instance.iam_instance_profile.and_then(|profile| profile.arn))).await?;
+    Ok(found)
+}
+
+/// The states of instances that are not gone yet: what is about to be still uses what it has.
+fn not_gone() -> impl Iterator<Item = String> {
+    State::LIVE.into_iter().chain([State::ShuttingDown]).map(|state| state.as_str().to_owned())
+}
+
+async fn each(call: DescribeInstancesFluentBuilder, mut see: impl FnMut(types::Instance)) -> Result<(), CallError> {
+    let mut pages = call.into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let reservations = page.map_err(failed(DESCRIBE))?.reservations.unwrap_or_default();
+        reservations.into_iter().flat_map(|reservation| reservation.instances.unwrap_or_default()).for_each(&mut see);
+    }
+    Ok(())
 }
 
 /// Asks EC2 to begin with what is wished of an instance.

@@ -8,7 +8,9 @@ use thiserror::Error;
 
 pub(crate) mod agent_package;
 pub(crate) mod bucket;
+pub(crate) mod bucket_settings;
 pub(crate) mod caller;
+pub(crate) mod clock;
 pub(crate) mod console;
 pub(crate) mod hint;
 pub(crate) mod iam_keys;
@@ -17,10 +19,18 @@ pub(crate) mod instance_profiles;
 pub(crate) mod instances;
 pub(crate) mod key_pairs;
 pub(crate) mod launch;
+pub(crate) mod managed_policies;
+pub(crate) mod network_interfaces;
 pub(crate) mod people;
 pub(crate) mod places;
+pub(crate) mod queues;
+pub(crate) mod regions;
 pub(crate) mod security_groups;
+pub(crate) mod simulate;
 pub(crate) mod snapshots;
+pub(crate) mod spot;
+pub(crate) mod topics;
+pub(crate) mod tries;
 pub(crate) mod volumes;
 
 /// A call to AWS that failed.
@@ -60,6 +70,12 @@ impl CallError {
         Self { action: action.into(), cause: cause.into(), code: None, denied: false }
     }
 
+    /// The same, told of a region.
+    pub(crate) fn in_region(mut self, region: &str) -> Self {
+        self.action = format!("{} in {region}", self.action);
+        self
+    }
+
     /// The permission that the caller lacks, as policies name it, if that is why the call failed.
     pub(crate) fn missing_permission(&self) -> Option<String> {
         let mut words = self.action.split(' ');
@@ -70,6 +86,13 @@ impl CallError {
             ("s3", "ListObjectsV2" | "HeadBucket") => "s3:ListBucket".to_owned(),
             // To whom may not list, S3 does not say that an object is not there.
             ("s3", "GetObject" | "HeadObject") => "s3:GetObject or s3:ListBucket".to_owned(),
+            // Operations whose permission has another name.
+            ("s3", "GetPublicAccessBlock") => "s3:GetBucketPublicAccessBlock".to_owned(),
+            ("s3", "PutPublicAccessBlock") => "s3:PutBucketPublicAccessBlock".to_owned(),
+            ("s3", "GetBucketEncryption") => "s3:GetEncryptionConfiguration".to_owned(),
+            ("s3", "PutBucketEncryption") => "s3:PutEncryptionConfiguration".to_owned(),
+            ("s3", "GetBucketLifecycleConfiguration") => "s3:GetLifecycleConfiguration".to_owned(),
+            ("s3", "PutBucketLifecycleConfiguration") => "s3:PutLifecycleConfiguration".to_owned(),
             _ => format!("{service}:{operation}"),
         })
     }
@@ -94,6 +117,7 @@ mod tests {
             ("s3 ListObjectsV2 people/ in b", "s3:ListBucket"),
             ("s3 PutObject people/alice/x.pub in b", "s3:PutObject"),
             ("s3 GetObject revoked/x in b", "s3:GetObject or s3:ListBucket"),
+            ("s3 PutBucketEncryption of b", "s3:PutEncryptionConfiguration"),
             ("ec2 DescribeKeyPairs", "ec2:DescribeKeyPairs"),
         ] {
             let missing = failed(action, true).missing_permission();

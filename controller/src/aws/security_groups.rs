@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification, UserIdGroupPair,
+    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, Tag, TagSpecification,
+    UserIdGroupPair,
 };
 
 use super::instances::filter;
@@ -16,15 +17,15 @@ use crate::ingress::{Rule, RuleSource, Rules};
 pub(crate) struct Group {
     /// `sg-...`
     pub(crate) id: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// The network that it is in: `vpc-...`
+    pub(crate) network: String,
     /// What it lets in, a rule for each source.
     pub(crate) rules: Rules,
     /// Its tags.
     pub(crate) tags: BTreeMap<String, String>,
 }
-
-/// Groups on a page: the most that EC2 gives.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSecurityGroups.html>
-const PAGE: i32 = 1000;
 
 /// The protocol that stands for all.
 const ALL: &str = "-1";
@@ -37,14 +38,31 @@ pub(crate) async fn find(client: &Client, network: &str, name: &str) -> Result<O
     Ok(answer.security_groups.unwrap_or_default().into_iter().find_map(read))
 }
 
-/// The groups in whatever network that have this tag, with one of these values; `*` in one stands for any text.
-pub(crate) async fn tagged(client: &Client, tag: &str, values: &[String]) -> Result<Vec<Group>, CallError> {
-    let filters = vec![filter(&format!("tag:{tag}"), values.iter().cloned())];
-    let call = client.describe_security_groups().set_filters(Some(filters)).max_results(PAGE);
-    let mut pages = call.into_paginator().send();
+/// Groups on a page: the most that EC2 gives.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeSecurityGroups.html>
+const PAGE: i32 = 1000;
+
+/// The groups of this name in all networks of the region.
+pub(crate) async fn named(client: &Client, name: &str) -> Result<Vec<Group>, CallError> {
+    list(client, filter("group-name", [name.to_owned()]), &format!("ec2 DescribeSecurityGroups {name}")).await
+}
+
+/// The groups of the region with this tag, whatever its value.
+pub(crate) async fn tagged(client: &Client, tag: &str) -> Result<Vec<Group>, CallError> {
+    list(client, filter("tag-key", [tag.to_owned()]), &format!("ec2 DescribeSecurityGroups with {tag}")).await
+}
+
+/// The groups of the region that have this tag with one of these values; `*` in one stands for any text.
+pub(crate) async fn tagged_as(client: &Client, tag: &str, values: &[String]) -> Result<Vec<Group>, CallError> {
+    let wanted = filter(&format!("tag:{tag}"), values.iter().cloned());
+    list(client, wanted, &format!("ec2 DescribeSecurityGroups with {tag}")).await
+}
+
+async fn list(client: &Client, wanted: Filter, action: &str) -> Result<Vec<Group>, CallError> {
+    let mut pages = client.describe_security_groups().filters(wanted).max_results(PAGE).into_paginator().send();
     let mut found = Vec::new();
     while let Some(page) = pages.next().await {
-        let groups = page.map_err(failed("ec2 DescribeSecurityGroups"))?.security_groups.unwrap_or_default();
+        let groups = page.map_err(failed(action))?.security_groups.unwrap_or_default();
         found.extend(groups.into_iter().filter_map(read));
     }
     Ok(found)
@@ -108,7 +126,8 @@ fn read(described: SecurityGroup) -> Option<Group> {
     let rules = permissions.flat_map(|permission| flatten(&permission, &id)).collect();
     let tags = described.tags.unwrap_or_default().into_iter();
     let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect();
-    Some(Group { id, rules, tags })
+    let (name, network) = (described.group_name.unwrap_or_default(), described.vpc_id.unwrap_or_default());
+    Some(Group { id, name, network, rules, tags })
 }
 
 /// A rule for each source of a permission, with what is written beside it.

@@ -1,8 +1,11 @@
 //! EBS snapshots of images: found by the image that they belong to, and deleted.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{self, Tag};
 use fleetkey_common::aws_names::AbsoluteName;
+use jiff::Timestamp;
 
 use super::instances::filter;
 use super::{CallError, failed};
@@ -38,6 +41,44 @@ pub(crate) async fn of_image(client: &Client, image: &str, of: &AbsoluteName) ->
 fn read(snapshot: types::Snapshot) -> Option<ImageVolume> {
     let gib = snapshot.volume_size.and_then(|gib| u32::try_from(gib).ok()).unwrap_or(0);
     Some(ImageVolume { device: String::new(), snapshot: snapshot.snapshot_id?, gib })
+}
+
+/// A snapshot that carries the tag of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tagged {
+    /// `snap-...`
+    pub(crate) id: String,
+    /// The size of the volume that it was taken of, in GiB.
+    pub(crate) gib: u32,
+    /// When it was begun.
+    pub(crate) made: Option<Timestamp>,
+    /// Its tags.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// Snapshots on a page: the most that EC2 gives.
+const PAGE: i32 = 1000;
+
+/// The account's own snapshots that carry the tag of an image and a name that begins so.
+pub(crate) async fn tagged(client: &Client, prefix: &str) -> Result<Vec<Tagged>, CallError> {
+    let filters =
+        [filter("tag-key", [IMAGE_TAG.to_owned()]), filter(&format!("tag:{NAME_TAG}"), [format!("{prefix}*")])];
+    let call = client.describe_snapshots().owner_ids("self").set_filters(Some(filters.to_vec())).max_results(PAGE);
+    let mut pages = call.into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let snapshots = page.map_err(failed("ec2 DescribeSnapshots of images"))?.snapshots.unwrap_or_default();
+        found.extend(snapshots.into_iter().filter_map(|snapshot| {
+            let tags = snapshot.tags.clone().unwrap_or_default().into_iter();
+            Some(Tagged {
+                made: snapshot.start_time.and_then(|time| Timestamp::from_second(time.secs()).ok()),
+                tags: tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
+                gib: snapshot.volume_size.and_then(|gib| u32::try_from(gib).ok()).unwrap_or(0),
+                id: snapshot.snapshot_id?,
+            })
+        }));
+    }
+    Ok(found)
 }
 
 /// Sets tags of snapshots.

@@ -4,29 +4,34 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::Namespace;
 use serde::Serialize;
 
+use super::create_autostop::AutostopFlags;
+use super::create_spot::{Others, SpotFlags};
+use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
 use super::route::RouteFlags;
 use super::ssh_from::SshFromFlag;
-use crate::entry::Entry;
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
 use crate::interrupt;
 use crate::launch::course::{Course, Made, Manner};
 use crate::launch::plan::{self, Machine, Row};
 use crate::launch::request::{Request, Source};
+use crate::launch::spot::market::Terms;
 use crate::launch::{World, keys};
 use crate::listing;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role, RoleError, RoleName};
+use crate::role::{Arch, Autostop, AutostopAction, Role};
 use crate::selection::parse_id;
-use crate::session::find_bucket;
 use crate::settings::Settings;
-use crate::ssh::{AddressKind, Route};
+use crate::settings::rules::is_instance_type;
+use crate::ssh::AddressKind;
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -50,9 +55,14 @@ pub(super) struct Create {
 #[derive(Debug, Args)]
 pub(super) struct LaunchFlags {
     /// Role of the box, in the namespace unless it begins with a slash; fleetkey role list names the roles
+    #[arg(add = ArgValueCandidates::new(complete::roles_to_launch))]
     role: String,
     #[command(flatten)]
     what: WhatFlags,
+    #[command(flatten)]
+    spot: SpotFlags,
+    #[command(flatten)]
+    autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
     #[command(flatten)]
@@ -69,9 +79,10 @@ struct WhatFlags {
     /// at launch [default: FLEETKEY_KEYPAIRS, CGCLOUD_KEYPAIRS, else __me__]
     #[arg(short, long, value_name = "SPEC", num_args = 1..)]
     keypairs: Vec<String>,
-    /// Instance type [default: FLEETKEY_INSTANCE_TYPE, CGCLOUD_INSTANCE_TYPE, that of the role, else a small one]
-    #[arg(short = 't', long, value_name = "TYPE", value_parser = parse_type)]
-    instance_type: Option<String>,
+    /// Instance type; several, separated by commas, are tried one after another, each in every zone [default:
+    /// FLEETKEY_INSTANCE_TYPE, CGCLOUD_INSTANCE_TYPE, that of the role, else a small one]
+    #[arg(short = 't', long, value_name = "TYPE", value_delimiter = ',', value_parser = parse_type)]
+    instance_type: Vec<String>,
     /// Architecture of the base image: x86_64 or arm64 [default: what instance type and role have in common]
     #[arg(long, value_name = "ARCH")]
     arch: Option<Arch>,
@@ -85,17 +96,20 @@ struct WhatFlags {
     #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     root_volume: Option<u32>,
     /// Option of the role; fleetkey role options names them
-    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value)]
+    #[arg(short = 'O', long, value_name = "NAME=VALUE", value_parser = named_value,
+        add = ArgValueCandidates::new(complete::options))]
     option: Vec<(String, String)>,
     /// Install no agent: the keys of the launch stay as they are
     #[arg(long)]
     no_agent: bool,
     #[command(flatten)]
     role_path: RolePath,
+    #[command(flatten)]
+    volumes: VolumeFlags,
 }
 
 /// How it is gone about.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "How it is done")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 struct HowFlags {
@@ -141,20 +155,18 @@ struct Shown<'a> {
 struct Planned<'a> {
     name: &'a str,
     launch: &'a Machine,
+    spot: Option<&'a Terms>,
     steps: &'a [Row],
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-    if text.split_once('.').is_some_and(|(family, size)| !family.is_empty() && !size.is_empty())
-        && text.chars().all(good)
-    {
+    if is_instance_type(text) {
         return Ok(text.to_owned());
     }
     Err("an instance type has a family and a size, such as t3.small".to_owned())
 }
 
-fn parse_vpc(text: &str) -> Result<String, String> {
+pub(super) fn parse_vpc(text: &str) -> Result<String, String> {
     parse_id("vpc-", text).ok_or_else(|| "a VPC's id is vpc- and 8 or 17 hexadecimal digits".to_owned())
 }
 
@@ -182,7 +194,7 @@ pub(super) async fn launch(
     let waiter = Waiter::new(printer, interrupted, timeout);
     let route = flags.route.route(settings)?;
     let entry = flags.ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
-    let opening = open(&flags.what, &flags.role, source, upgrade, create_image, settings, printer);
+    let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
     let world = World { route, entry, ..world };
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
@@ -190,11 +202,13 @@ pub(super) async fn launch(
     if dry_run {
         let prepared = course.plan().await?;
         let after = after(manner, create_image);
-        let steps = prepared.plan.rows(&after);
-        let json = Planned { name: request.name.as_str(), launch: &prepared.plan.machine, steps: &steps };
+        let (steps, spot) = (prepared.plan.rows(&after), prepared.plan.spot.as_ref());
+        let json = Planned { name: request.name.as_str(), launch: &prepared.plan.machine, spot, steps: &steps };
         return printer.data(&plan::table(&steps), &json).context("writing to standard output");
     }
-    let made = course.run(async |off| take(&world.fleet, off, &waiter, printer).await).await?;
+    let Some(made) = course.run(async |off| take(&world.fleet, off, &waiter, printer).await).await? else {
+        return printer.data(&listing::table(&[]), &serde_json::Value::Null).context("writing to standard output");
+    };
     print(&made, &request, &world.fleet.namespace, &role, manner, printer)
 }
 
@@ -207,20 +221,32 @@ fn after(manner: Manner, create_image: bool) -> Vec<&'static str> {
 
 /// Reads the role and what was asked for, and opens the world.
 async fn open(
-    what: &WhatFlags,
-    role: &str,
+    flags: &LaunchFlags,
     source: Source,
     upgrade: bool,
-    create_image: bool,
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
+    let LaunchFlags { role, what, spot, autostop, how } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
-    let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
-    let role = what.role_path.load(&role)?;
-    if role.abstract_ {
-        return Err(Refusal::from(RoleError::Abstract(role.name)).into());
+    let spot_wish = spot.wish(&Others {
+        subnet: what.subnet.is_some(),
+        zones: if settings.zones_by_flag { &fleet.zones } else { &[] },
+        create_image: how.create_image,
+        timeout: how.timeout,
+        namespace: &fleet.namespace,
+    })?;
+    // As CGCloud has it, a zone that a variable names gives way to one that is chosen by its price.
+    let given_way = spot.orders_zones() && !settings.zones_by_flag;
+    let zones = if given_way { Vec::new() } else { fleet.zones.clone() };
+    let volumes = what.volumes.wishes()?;
+    let mut role = what.role_path.of(&name)?.with_volumes(&volumes.volumes).map_err(Refusal::usage)?;
+    let autostop = autostop.asked();
+    role.autostop = Autostop::settle(role.autostop, autostop, role.agent && !what.no_agent)?;
+    if let Some(autostop) = role.autostop.as_mut().filter(|_| spot_wish.is_some()) {
+        // One that was asked for once cannot be off and come back.
+        autostop.action = AutostopAction::Terminate;
     }
     let specs = key_specs(&what.keypairs, settings);
     let me = if keys::needs_me(&specs) { Some(fleet.me().await?) } else { None };
@@ -232,21 +258,20 @@ async fn open(
         keys: keys::read(&specs, me.as_ref())?,
         source,
         arch: what.arch,
-        instance_type: instance_type(what, settings)?,
-        zone: fleet.zone.clone(),
+        instance_types: instance_types(what, settings)?,
+        zones,
         network: what.vpc.clone(),
         subnet: what.subnet.clone(),
         root_gib: what.root_volume,
         options: named_values(&what.option)?,
         agent: !what.no_agent,
         upgrade,
-        create_image,
+        create_image: how.create_image,
+        autostop,
+        spot: spot_wish,
+        volumes,
     };
-    let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-    let iam = fleet.iam();
-    let (topic, route, entry) = (settings.topic.clone(), Route::default(), Entry::default());
-    let world = World { fleet, iam, bucket, caller, topic, printer, route, entry };
-    Ok((world, request, role))
+    Ok((World::open(fleet, settings, printer).await?, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {
@@ -257,14 +282,24 @@ fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {
     default.split_whitespace().map(str::to_owned).collect()
 }
 
-fn instance_type(what: &WhatFlags, settings: &Settings) -> Result<Option<String>, Refusal> {
-    let by_variable = || settings.instance_type.as_deref().map(|text| (text, parse_type(text)));
-    match (&what.instance_type, by_variable()) {
-        (Some(flag), _) => Ok(Some(flag.clone())),
-        (None, Some((text, Err(error)))) => Err(Refusal::usage(format!("{text:?} in FLEETKEY_INSTANCE_TYPE: {error}"))),
-        (None, Some((_, Ok(kind)))) => Ok(Some(kind)),
-        (None, None) => Ok(None),
+/// The types of flag or variable, each once, in their order.
+fn instance_types(what: &WhatFlags, settings: &Settings) -> Result<Vec<String>, Refusal> {
+    let mut found: Vec<String> = Vec::new();
+    let by_variable = || {
+        settings.instance_type.iter().flat_map(|text| text.split(',')).map(|text| {
+            parse_type(text).map_err(|error| Refusal::usage(format!("{text:?} in FLEETKEY_INSTANCE_TYPE: {error}")))
+        })
+    };
+    let named = match what.instance_type.as_slice() {
+        [] => by_variable().collect::<Result<Vec<_>, _>>()?,
+        flags => flags.to_vec(),
+    };
+    for kind in named {
+        if !found.contains(&kind) {
+            found.push(kind);
+        }
     }
+    Ok(found)
 }
 
 fn print(

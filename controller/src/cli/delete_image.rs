@@ -4,13 +4,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 
 use super::asking;
+use super::dry_run::{self, DryRun, Step};
 use super::on_box::told;
 use crate::aws::snapshots::{self, Deleted, IMAGE_TAG};
 use crate::aws::{CallError, images, instances};
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice, ImageVolume};
 use crate::instance::NAME_TAG;
@@ -29,9 +32,11 @@ use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 #[derive(Debug, Args)]
 pub(super) struct DeleteImage {
     /// Role of the boxes that it was taken of, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_images))]
     role: String,
     /// Which image: its id, or its ordinal as list-images shows it, from 0 for the oldest; -1 is the newest
-    #[arg(short, long, value_name = "ORDINAL|AMI", allow_negative_numbers = true)]
+    #[arg(short, long, value_name = "ORDINAL|AMI", allow_negative_numbers = true,
+        add = ArgValueCandidates::new(complete::images))]
     image: Option<ImageChoice>,
     /// Deregister the image, and keep its snapshots
     #[arg(short = 'K', long, conflicts_with = "quick")]
@@ -46,6 +51,8 @@ pub(super) struct DeleteImage {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "10m",
         help_heading = "Waiting")]
     timeout: Duration,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// What is to be deleted.
@@ -82,16 +89,21 @@ struct ReportedSnapshot<'a> {
 
 impl DeleteImage {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        if !self.yes {
-            asking::needs_a_terminal("deleting an image", "fleetkey list-images shows the images")?;
+        let asks = !self.yes && !self.dry.dry_run;
+        if asks {
+            asking::needs_a_terminal("deleting an image", "--dry-run tells what would go")?;
         }
         let fleet = Fleet::open(settings, printer).await?;
         let of = selection::name(&fleet.namespace, &self.role)?;
         let target = self.target(&fleet, &of).await?;
         warn_of_boxes(&fleet, &target, printer).await?;
-        if !self.yes {
+        let steps = plan(&target, self.keep_snapshots);
+        if self.dry.dry_run {
+            return dry_run::show(&steps, printer);
+        }
+        if asks {
             let question = format!("Delete image {} for good?", target.id);
-            asking::confirm(plan(&target, self.keep_snapshots), question).await?;
+            asking::confirm(dry_run::table(&steps), question).await?;
         }
         self.deregister(&fleet, &of, &target).await?;
         let fates = self.delete_snapshots(&fleet, &of, &target, printer).await?;
@@ -240,18 +252,18 @@ async fn warn_of_boxes(fleet: &Fleet, target: &Target, printer: Printer) -> anyh
 }
 
 /// What goes and what stays.
-fn plan(target: &Target, keep_snapshots: bool) -> Table {
-    let mut table = Table::new(&["ACTION", "WHAT", "DETAILS"]);
-    if let Some(image) = &target.image {
-        let details = format!("{}, {}, generation {}", image.name, image.architecture, image.generation());
-        table.row(vec!["deregister".into(), image.id.clone(), details]);
-    }
-    for volume in &target.snapshots {
-        let action = if keep_snapshots { "keep" } else { "delete" };
+fn plan(target: &Target, keep_snapshots: bool) -> Vec<Step> {
+    let image = target.image.as_ref().map(|image| Step {
+        action: "deregister",
+        what: image.id.clone(),
+        details: format!("{}, {}, generation {}", image.name, image.architecture, image.generation()),
+    });
+    let snapshots = target.snapshots.iter().map(|volume| {
         let device = if volume.device.is_empty() { String::new() } else { format!("{}, ", volume.device) };
-        table.row(vec![action.into(), volume.snapshot.clone(), format!("{device}{} GiB", volume.gib)]);
-    }
-    table
+        let action = if keep_snapshots { "keep" } else { "delete" };
+        Step { action, what: volume.snapshot.clone(), details: format!("{device}{} GiB", volume.gib) }
+    });
+    image.into_iter().chain(snapshots).collect()
 }
 
 #[cfg(test)]
@@ -282,14 +294,14 @@ mod tests {
             }),
             snapshots: vec![volume("/dev/xvda", "snap-1"), volume("/dev/xvdf", "snap-2")],
         };
-        insta::assert_snapshot!(plan(&whole, false).to_string(), @r"
+        insta::assert_snapshot!(dry_run::table(&plan(&whole, false)).to_string(), @r"
         ACTION      WHAT    DETAILS
         deregister  ami-1   prod_web__2026-11-21__04-05-06, x86_64, generation 1
         delete      snap-1  /dev/xvda, 8 GiB
         delete      snap-2  /dev/xvdf, 8 GiB
         ");
         let left = Target { id: "ami-1".to_owned(), image: None, snapshots: vec![volume("", "snap-2")] };
-        insta::assert_snapshot!(plan(&left, true).to_string(), @r"
+        insta::assert_snapshot!(dry_run::table(&plan(&left, true)).to_string(), @r"
         ACTION  WHAT    DETAILS
         keep    snap-2  8 GiB
         ");

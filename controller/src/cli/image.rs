@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use jiff::Timestamp;
-use serde::Serialize;
 
+use super::dry_run::{self, DryRun, Step};
 use super::list_images::{Row, table};
-use super::on_box::{self, command, told};
-use crate::aws::{images, instances, snapshots};
+use super::on_box::{self, command, described, told};
+use crate::aws::{images, instances, snapshots, volumes};
+use crate::details::Volume;
 use crate::fleet::Fleet;
 use crate::image::{self, Image};
 use crate::instance::{CLUSTER_NAME_TAG, CLUSTER_ORDINAL_TAG, GENERATION_TAG, Instance, NAME_TAG, State};
@@ -18,6 +19,7 @@ use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::Selector;
 use crate::settings::Settings;
+use crate::volume::{IN_IMAGES_TAG, OUT_OF_IMAGES};
 use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The code by which EC2 says that there is an image of this name.
@@ -47,18 +49,17 @@ pub(super) struct TakeImage {
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "1h",
         conflicts_with = "no_wait", help_heading = "Waiting")]
     timeout: Duration,
-}
-
-/// What is printed with `--output json`.
-#[derive(Serialize)]
-struct Taken<'a> {
-    image: Row<'a>,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 impl TakeImage {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let fleet = Fleet::open(settings, printer).await?;
         let (_, chosen) = on_box::find(&fleet, &self.selector.role, &self.selector.among).await?;
+        if self.dry.dry_run {
+            return self.would(&fleet, &chosen, printer).await;
+        }
         let waiter = Waiter::new(printer, interrupt::listen().context("listening for Ctrl-C")?, self.timeout);
         self.see_that_it_is_off(&fleet, &chosen, &waiter).await?;
         let id = begin(&fleet, &chosen, &[PENDING], &waiter, printer).await?;
@@ -69,9 +70,36 @@ impl TakeImage {
             Some(finish(&fleet, &chosen, &id, &waiter, printer).await?)
         };
         let Some(found) = found else { return Ok(()) };
+        printer.hint(&format!("fleetkey recreate {} -i {} makes a box of it", chosen.name, found.id));
         let row = Row::new(None, &found);
         let table = table(std::slice::from_ref(&row));
-        printer.data(&table, &Taken { image: row }).context("writing to standard output")
+        printer.data(&table, &row).context("writing to standard output")
+    }
+
+    /// Says what would be done.
+    async fn would(&self, fleet: &Fleet, chosen: &Instance, printer: Printer) -> anyhow::Result<()> {
+        let wait = |what: &str, until: &str| Step {
+            action: "wait",
+            what: what.to_owned(),
+            details: format!("until it is {until}"),
+        };
+        let mut steps = Vec::new();
+        match chosen.state {
+            State::Stopped => {}
+            State::Stopping if !self.no_wait => steps.push(wait(&chosen.id, State::Stopped.as_str())),
+            state => return Err(not_off(fleet, chosen, state).into()),
+        }
+        let image = match begun_before(fleet, chosen, &[PENDING]).await? {
+            Some(begun) => begun.id,
+            None => {
+                steps.push(Step { action: "image", what: chosen.id.clone(), details: described(chosen) });
+                "the image".to_owned()
+            }
+        };
+        if !self.no_wait {
+            steps.push(wait(&image, AVAILABLE));
+        }
+        dry_run::show(&steps, printer)
     }
 
     /// What is imaged while the box runs may be half written.
@@ -117,6 +145,13 @@ pub(super) async fn take(
     finish(fleet, chosen, &id, waiter, printer).await.map(|image| image.id)
 }
 
+/// The image of this box that is in one of these states: what an earlier try has begun.
+async fn begun_before(fleet: &Fleet, chosen: &Instance, begun: &[&str]) -> anyhow::Result<Option<Image>> {
+    let known = images::of_box(&fleet.ec2, &chosen.name).await.map_err(told)?;
+    let of_this_box = |image: &Image| image.source.as_deref() == Some(&chosen.id);
+    Ok(known.into_iter().rfind(|image| begun.contains(&image.state.as_str()) && of_this_box(image)))
+}
+
 /// Has EC2 take an image, unless there is one of this box in one of these states, and gives the image's id.
 async fn begin(
     fleet: &Fleet,
@@ -125,24 +160,34 @@ async fn begin(
     waiter: &Waiter,
     printer: Printer,
 ) -> anyhow::Result<String> {
-    let of_this_box = |image: &Image| image.source.as_deref() == Some(&chosen.id);
-    let known = images::of_box(&fleet.ec2, &chosen.name).await.map_err(told)?;
-    if let Some(known) = known.into_iter().rfind(|image| begun.contains(&image.state.as_str()) && of_this_box(image)) {
+    if let Some(known) = begun_before(fleet, chosen, begun).await? {
         printer.note(&format!("going on with image {}, which was begun before", known.id));
         return Ok(known.id);
     }
     waiter.check(&format!("an image is taken of box {}", chosen.id)).map_err(|error| ended(fleet, error, chosen))?;
+    let without = left_out(&volumes::of_box(&fleet.ec2, &chosen.id).await.map_err(told)?);
+    for (_, described) in &without {
+        printer.note(&format!("volume {described} is left out of the image"));
+    }
+    let without: Vec<_> = without.into_iter().map(|(device, _)| device).collect();
     let name = image::name_of(&chosen.name, Timestamp::now());
-    match images::create(&fleet.ec2, &chosen.id, &name, &tags(chosen)).await {
+    match images::create(&fleet.ec2, &chosen.id, &name, &tags(chosen), &without).await {
         Ok(id) => Ok(id),
         // The answer to an earlier try was lost on its way, or somebody else was quicker in the same second.
         Err(error) if error.code.as_deref() == Some(NAME_TAKEN) => {
             let known = images::of_box(&fleet.ec2, &chosen.name).await.map_err(told)?;
-            let taken = known.into_iter().find(|image| image.name == name && of_this_box(image));
+            let of_this_box = |image: &Image| image.name == name && image.source.as_deref() == Some(&chosen.id);
+            let taken = known.into_iter().find(of_this_box);
             taken.map(|image| image.id).ok_or_else(|| told(error))
         }
         Err(error) => Err(told(error)),
     }
+}
+
+/// The volumes that images are to leave out: their device names, and what they are.
+fn left_out(volumes: &[Volume]) -> Vec<(String, String)> {
+    let stays_out = |volume: &&Volume| volume.tags.get(IN_IMAGES_TAG).is_some_and(|value| value == OUT_OF_IMAGES);
+    volumes.iter().filter(stays_out).map(|volume| (volume.device.clone(), volume.described())).collect()
 }
 
 /// Waits until the image can be used and found, and tags its snapshots.

@@ -2,11 +2,14 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::on_box::told;
 use crate::aws::images;
+use crate::complete;
+use crate::complete::cache::{Cache, SeenImage};
 use crate::fleet::Fleet;
 use crate::image::Image;
 use crate::printer::Printer;
@@ -18,6 +21,7 @@ use crate::table::Table;
 #[derive(Debug, Args)]
 pub(super) struct ListImages {
     /// Role of the boxes, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_images))]
     role: String,
 }
 
@@ -89,6 +93,13 @@ impl ListImages {
         let images = images::of_box(&fleet.ec2, &of).await.map_err(told)?;
         if images.is_empty() {
             printer.note(&format!("there is no image of {of} in {}", fleet.region));
+            printer.hint(&format!("fleetkey image {of} takes one of a box that is stopped"));
+        }
+        if let Some(cache) = Cache::of(settings, |name| std::env::var(name).ok()) {
+            let seen = images.iter().map(|image| SeenImage { id: image.id.clone(), name: image.name.clone() });
+            if let Err(error) = cache.keep_images(of.as_str(), seen.collect()) {
+                printer.detail(&format!("shells will not complete these images: {error}"));
+            }
         }
         let rows: Vec<Row> = images.iter().enumerate().map(|(at, image)| Row::new(Some(at), image)).collect();
         let listed = Listed { region: &fleet.region, of: of.as_str(), images: &rows };

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
+use crate::config::PROFILE_VARIABLE;
 use crate::log;
 use crate::printer::{Output, Printer, Verbosity};
 use crate::refusal::{Refusal, exit_code};
@@ -14,11 +15,24 @@ use crate::settings::{PlaceFlags, Settings};
 
 mod agent;
 mod asking;
+mod cleanup;
+pub(crate) mod completions;
+mod config;
+mod converge;
 mod create;
+mod create_autostop;
+mod create_spot;
+mod create_volumes;
 mod delete_image;
+mod doctor;
+mod dry_run;
 mod image;
+mod init;
 mod list;
 mod list_images;
+mod list_volumes;
+mod man;
+mod missing;
 mod on_box;
 mod proxy;
 mod reach;
@@ -26,6 +40,7 @@ mod reboot;
 mod recreate;
 mod refresh_ingress;
 mod register_key;
+mod reset_security;
 mod revoke_key;
 mod role;
 mod route;
@@ -37,6 +52,7 @@ mod ssh_from;
 mod start;
 mod stop;
 mod terminate;
+mod update_instance_profile;
 
 /// Keeps SSH access to EC2 instances in step with IAM.
 ///
@@ -55,20 +71,28 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Agent(agent::Agent),
+    Cleanup(cleanup::Cleanup),
+    Completions(completions::Completions),
+    Config(config::ConfigVerb),
     Create(create::Create),
     DeleteImage(delete_image::DeleteImage),
+    Doctor(doctor::Doctor),
     Image(image::TakeImage),
+    Init(init::Init),
     List(list::List),
     ListImages(list_images::ListImages),
     /// The options of a role: the same as `role options`
     ListOptions(role::Options),
     /// The roles there are: the same as `role list`
     ListRoles(role::List),
+    ListVolumes(list_volumes::ListVolumes),
+    Man(man::Man),
     Proxy(proxy::Proxy),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
     RefreshIngress(refresh_ingress::RefreshIngress),
     RegisterKey(register_key::RegisterKey),
+    ResetSecurity(reset_security::ResetSecurity),
     RevokeKey(revoke_key::RevokeKey),
     Role(role::RoleVerb),
     Rsync(rsync::Rsync),
@@ -78,6 +102,7 @@ enum Verb {
     Start(start::Start),
     Stop(stop::Stop),
     Terminate(terminate::Terminate),
+    UpdateInstanceProfile(update_instance_profile::UpdateInstanceProfile),
 }
 
 #[derive(Debug, Args)]
@@ -89,26 +114,27 @@ struct PrintingFlags {
     /// More on stderr
     #[arg(short, long, global = true, action = ArgAction::SetTrue)]
     verbose: bool,
-    /// Form of the data on stdout
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORM")]
-    output: Output,
+    /// Form of the data on stdout [default: that of the configuration, else table]
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    output: Option<Output>,
 }
 
 impl PrintingFlags {
-    fn printer(&self) -> Printer {
+    /// What prints; `otherwise` is the form of the data where no flag says so.
+    fn printer(&self, otherwise: Option<Output>) -> Printer {
         let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (false, true) => Verbosity::Verbose,
             (false, false) => Verbosity::Normal,
         };
-        Printer::new(verbosity, self.output)
+        Printer::new(verbosity, self.output.or(otherwise).unwrap_or_default())
     }
 }
 
 /// Runs the command line of this process. Wrong usage ends in clap, with exit code 2.
 pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
-    let printer = cli.printing.printer();
+    let printer = cli.printing.printer(None);
     log::hear(printer);
     match dispatch(cli, printer).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -120,21 +146,38 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
-    let settings = Settings::new(&cli.place, |name| std::env::var(name).ok()).map_err(Refusal::usage)?;
-    match cli.verb {
+    let env = |name: &str| std::env::var(name).ok();
+    let verb = match cli.verb {
+        // What needs no configuration must not fail by one with faults.
+        Verb::Completions(verb) => return verb.run(),
+        Verb::Man(verb) => return verb.run(),
+        // It is there to say what is wrong with the configuration.
+        Verb::Config(verb) => return verb.run(&cli.place, cli.printing.output, env, printer),
+        verb => verb,
+    };
+    let configured = config::load()?.choose(cli.place.profile.as_deref(), env(PROFILE_VARIABLE))?;
+    let settings = Settings::new(&cli.place, env, &configured).map_err(Refusal::usage)?;
+    let printer = cli.printing.printer(settings.output);
+    match verb {
         Verb::Agent(verb) => verb.run(&settings, printer).await,
+        Verb::Cleanup(verb) => verb.run(&settings, printer).await,
+        Verb::Completions(_) | Verb::Config(_) | Verb::Man(_) => Ok(()),
         Verb::Create(verb) => verb.run(&settings, printer).await,
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
+        Verb::Doctor(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
+        Verb::Init(verb) => verb.run(&settings, printer).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
         Verb::Proxy(verb) => verb.run(&settings, printer).await,
+        Verb::ListVolumes(verb) => verb.run(&settings, printer).await,
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
         Verb::RefreshIngress(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
+        Verb::ResetSecurity(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
         Verb::Role(verb) => verb.run(&settings, printer),
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
@@ -144,17 +187,9 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Start(verb) => verb.run(&settings, printer).await,
         Verb::Stop(verb) => verb.run(&settings, printer).await,
         Verb::Terminate(verb) => verb.run(&settings, printer).await,
+        Verb::UpdateInstanceProfile(verb) => verb.run(&settings, printer).await,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
-    }
-}
+mod tests;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use serde::Serialize;
 
+use super::dry_run::{self, DryRun, Step};
+use super::missing;
 use crate::aws::instances::{self, Which};
 use crate::aws::{CallError, volumes};
 use crate::details::{Details, More, reason};
@@ -43,18 +44,15 @@ pub(super) struct WaitFlags {
     timeout: Duration,
 }
 
-/// What is printed of a box that was brought into another state.
-#[derive(Serialize)]
-struct Changed<'a> {
-    #[serde(rename = "box")]
-    row: Row<'a>,
-}
-
 /// Finds the one box that is meant, with its ordinal if it is one of those that are counted.
 pub(super) async fn find(fleet: &Fleet, role: &str, among: &Among) -> anyhow::Result<(Option<usize>, Instance)> {
     let name = selection::name(&fleet.namespace, role)?;
     let boxes = instances::find(&fleet.ec2, &Which::Name(&name), &ALL).await.map_err(told)?;
-    let chosen = selection::one(&name, among, boxes.clone())?;
+    let none = !boxes.iter().any(|found| State::LIVE.contains(&found.state));
+    let chosen = match selection::one(&name, among, boxes.clone()) {
+        Err(refusal) if none => return Err(missing::explain(fleet, &name, refusal).await.into()),
+        chosen => chosen?,
+    };
     let cluster = among.cluster_name.as_deref();
     let numbered = selection::numbered(boxes, cluster).into_iter();
     let ordinal = numbered.into_iter().find(|(_, found)| found.id == chosen.id).map(|(ordinal, _)| ordinal);
@@ -80,16 +78,54 @@ pub(super) async fn change(
     selector: &Selector,
     wish: Wish,
     flags: &WaitFlags,
+    dry: DryRun,
     printer: Printer,
 ) -> anyhow::Result<()> {
     let (_, chosen) = find(fleet, &selector.role, &selector.among).await?;
+    if dry.dry_run {
+        return would(fleet, chosen, wish, flags, printer).await;
+    }
     let changed = bring(fleet, chosen, wish, flags, printer).await?;
     if let Err(error) = host_keys::left(fleet, &changed.id) {
         printer.detail(&format!("fleetkey ssh will not wait for box {}: {error:#}", changed.id));
     }
     let row = Row::new(None, &changed, &fleet.namespace);
     let table = listing::table(std::slice::from_ref(&row));
-    printer.data(&table, &Changed { row }).context("writing to standard output")
+    printer.data(&table, &row).context("writing to standard output")
+}
+
+/// Says what would be done to bring a box where it is wished. What cannot come about is refused, as when it is done.
+async fn would(fleet: &Fleet, chosen: Instance, wish: Wish, flags: &WaitFlags, printer: Printer) -> anyhow::Result<()> {
+    let waiter = Waiter::new(printer, interrupt::listen().context("listening for Ctrl-C")?, flags.timeout);
+    let way = Way { fleet, wish, waiter: &waiter, progress: Progress::NotAsked, now: chosen };
+    let wait = |state: State| Step {
+        action: "wait",
+        what: way.now.id.clone(),
+        details: format!("until it is {}", state.as_str()),
+    };
+    let mut steps = Vec::new();
+    match next(wish, way.now.state, Progress::NotAsked) {
+        Next::Done => printer.note(&format!("box {} is {} already", way.now.id, wish.fulfilled())),
+        Next::Never => return Err(way.never().await),
+        Next::Wait(state) if flags.no_wait && state != wish.goal() => return Err(way.refused(state).into()),
+        // What is under way already is only waited for.
+        Next::Wait(state) if state == wish.goal() => steps.push(wait(state)),
+        now => {
+            if let Next::Wait(state) = now {
+                steps.push(wait(state));
+            }
+            steps.push(Step { action: wish.verb(), what: way.now.id.clone(), details: described(&way.now) });
+            if !flags.no_wait && wish != Wish::Reboot {
+                steps.push(wait(wish.goal()));
+            }
+        }
+    }
+    dry_run::show(&steps, printer)
+}
+
+/// A box in words, for a step that is about it.
+pub(super) fn described(chosen: &Instance) -> String {
+    format!("{}, {}, {}", chosen.name, chosen.instance_type, chosen.state.as_str())
 }
 
 /// Brings a box where it is wished, and gives it as it is then.

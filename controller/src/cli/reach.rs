@@ -8,6 +8,7 @@ use clap::Args;
 use fleetkey_common::aws_names::AbsoluteName;
 use fleetkey_common::names::AccountName;
 
+use super::missing;
 use super::route::RouteFlags;
 use crate::aws::instances::{self, Which, find};
 use crate::fleet::Fleet;
@@ -59,7 +60,12 @@ impl ReachFlags {
         let fleet = Fleet::open(settings, printer).await?;
         let waiter = Waiter::new(printer, interrupt::listen()?, self.timeout);
         let name = selection::name(&fleet.namespace, role)?;
-        let instance = selection::one(&name, among, boxes(&fleet, &name).await?)?;
+        let found = boxes(&fleet, &name).await?;
+        let none = found.is_empty();
+        let instance = match selection::one(&name, among, found) {
+            Err(refusal) if none => return Err(missing::explain(&fleet, &name, refusal).await.into()),
+            chosen => chosen?,
+        };
         let instance = running(&fleet, &waiter, instance).await?;
         let account = self.account(&instance)?;
         let ssh = Ssh::to(&fleet, &instance, account, &route)?.with_options(options);

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::dry_run::DryRun;
 use super::on_box::{self, WaitFlags};
 use crate::fleet::Fleet;
 use crate::lifecycle::Wish;
@@ -19,11 +20,13 @@ pub(super) struct Reboot {
     selector: Selector,
     #[command(flatten)]
     waiting: WaitFlags,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 impl Reboot {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let fleet = Fleet::open(settings, printer).await?;
-        on_box::change(&fleet, &self.selector, Wish::Reboot, &self.waiting, printer).await
+        on_box::change(&fleet, &self.selector, Wish::Reboot, &self.waiting, self.dry, printer).await
     }
 }

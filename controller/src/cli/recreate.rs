@@ -1,8 +1,10 @@
 //! `fleetkey recreate`: launches a box from an image that was taken of one.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::create::{LaunchFlags, launch};
+use crate::complete;
 use crate::image::ImageChoice;
 use crate::launch::request::Source;
 use crate::printer::Printer;
@@ -17,7 +19,8 @@ pub(super) struct Recreate {
     #[command(flatten)]
     flags: LaunchFlags,
     /// Image: its id, or the how-manieth of the role's, from 0 in the order in which they were taken; -1 is the newest
-    #[arg(short, long, alias = "boot-image", value_name = "AMI|N", default_value = "-1", allow_hyphen_values = true)]
+    #[arg(short, long, alias = "boot-image", value_name = "AMI|N", default_value = "-1", allow_hyphen_values = true,
+        add = ArgValueCandidates::new(complete::images))]
     image: ImageChoice,
 }
 

@@ -12,7 +12,7 @@ use crate::aws::security_groups::{self, Group};
 use crate::fleet::Fleet;
 use crate::ingress::from::SshFrom;
 use crate::ingress::{Claim, Ssh, is_open, move_person, owned_by};
-use crate::launch::GROUP_TAG;
+use crate::launch::BOX_TAG;
 use crate::launch::plan::Change;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
@@ -136,10 +136,10 @@ async fn groups(fleet: &Fleet, names: &[AbsoluteName]) -> anyhow::Result<Vec<(Ab
         [] => vec![format!("{}*", fleet.namespace)],
         names => names.iter().map(ToString::to_string).collect(),
     };
-    let found = security_groups::tagged(&fleet.ec2, GROUP_TAG, &values).await.map_err(told)?;
+    let found = security_groups::tagged_as(&fleet.ec2, BOX_TAG, &values).await.map_err(told)?;
     let namespace: &Namespace = &fleet.namespace;
     let found = found.into_iter().filter_map(|group| {
-        let name: AbsoluteName = group.tags.get(GROUP_TAG)?.parse().ok()?;
+        let name: AbsoluteName = group.tags.get(BOX_TAG)?.parse().ok()?;
         (names.contains(&name) || names.is_empty() && namespace.contains(&name)).then_some((name, group))
     });
     let mut found: Vec<_> = found.collect();

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum as _};
 
+use crate::reach_settings::{jump, via};
 use crate::refusal::Refusal;
 use crate::settings::Settings;
 use crate::ssh::AddressKind;
@@ -11,15 +12,15 @@ use crate::ssh::route::{Jump, Route, Via, Way};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "How to get there")]
 pub(super) struct RouteFlags {
-    /// Which address of the box to use [default: FLEETKEY_ADDRESS, else the private one at the end of a way over other
+    /// Which address of the box to use [default: FLEETKEY_ADDRESS, that of the configuration, else the private one at the end of a way over other
     /// machines, else the public one if it has one]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(super) address: Option<AddressKind>,
     /// Go over these machines, as with ssh -J: [USER@]HOST[:PORT], several with commas between them; for their host keys,
-    /// your own known_hosts counts [default: FLEETKEY_JUMP]
+    /// your own known_hosts counts [default: FLEETKEY_JUMP, that of the configuration]
     #[arg(long, value_name = "HOST", conflicts_with = "via")]
     pub(super) jump: Option<Jump>,
-    /// Go this way [default: FLEETKEY_VIA, else as ssh's own configuration says]
+    /// Go this way [default: FLEETKEY_VIA, that of the configuration, else as ssh's own configuration says]
     #[arg(long, value_enum, value_name = "WAY")]
     pub(super) via: Option<Via>,
 }
@@ -27,11 +28,10 @@ pub(super) struct RouteFlags {
 impl RouteFlags {
     /// What flags and settings come to. A way by flag puts aside any other way.
     pub(super) fn route(&self, settings: &Settings) -> Result<Route, Refusal> {
-        let set = &settings.reach;
         let way = match (&self.jump, self.via) {
             (Some(jump), _) => Way::Jump(jump.clone()),
             (None, Some(via)) => Way::Via(via),
-            (None, None) => match (set.jump()?, set.via()?) {
+            (None, None) => match (jump(settings)?, via(settings)?) {
                 (Some(_), Some(_)) => {
                     return Err(Refusal::usage("your settings name both machines to go over and another way")
                         .hint("unset one of FLEETKEY_JUMP and FLEETKEY_VIA, or give --jump or --via"));
@@ -46,7 +46,7 @@ impl RouteFlags {
             return Err(Refusal::usage("this way leads into the box's network, not to its public address")
                 .hint("leave --address out"));
         }
-        let address = self.address.map_or_else(|| set.address(), |kind| Ok(Some(kind)))?;
+        let address = self.address.or(settings.address);
         Ok(Route { address: address.filter(|_| !tunnel), way })
     }
 
@@ -64,11 +64,12 @@ impl RouteFlags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Chosen;
     use crate::settings::PlaceFlags;
 
     fn route(flags: &RouteFlags, env: &[(&str, &str)]) -> Result<Route, String> {
         let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        let settings = Settings::new(&PlaceFlags::default(), find).unwrap();
+        let settings = Settings::new(&PlaceFlags::default(), find, &Chosen::default()).unwrap();
         flags.route(&settings).map_err(|error| error.to_string())
     }
 
@@ -106,7 +107,6 @@ mod tests {
     fn a_setting_that_cannot_be_used_is_told_by_its_name() {
         let told = |name: &str, value: &str| route(&RouteFlags::default(), &[(name, value)]).unwrap_err();
         assert_eq!(told("FLEETKEY_VIA", "vpn"), "FLEETKEY_VIA \"vpn\": give direct, eice or ssm");
-        assert_eq!(told("FLEETKEY_ADDRESS", "both"), "FLEETKEY_ADDRESS \"both\": give public or private");
         let jump = "FLEETKEY_JUMP \"-x\": give [USER@]HOST[:PORT], and several with commas between them";
         assert_eq!(told("FLEETKEY_JUMP", "-x"), jump);
     }

@@ -6,8 +6,10 @@ use std::process::Command;
 
 use anyhow::anyhow;
 use clap::Args;
+use clap_complete::ArgValueCompleter;
 
 use super::reach::ReachFlags;
+use crate::complete;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
 use crate::selection::Among;
@@ -40,7 +42,8 @@ pub(super) struct Rsync {
     #[arg(short = 'e', long, value_name = "OPTIONS", allow_hyphen_values = true, value_parser = split)]
     ssh_opts: Option<Words>,
     /// Role of the box, in the namespace unless it begins with a slash; then options and paths for rsync
-    #[arg(value_name = "ROLE", required = true, num_args = 1.., trailing_var_arg = true)]
+    #[arg(value_name = "ROLE", required = true, num_args = 1.., trailing_var_arg = true,
+        add = ArgValueCompleter::new(complete::role_then_paths))]
     words: Vec<OsString>,
 }
 

@@ -101,7 +101,8 @@ impl SshConfig {
         route.check_programs()?;
         let place = self.install.then(Place::find).transpose()?;
         let fleet = Fleet::open(settings, printer).await?;
-        let profile = std::env::var(AWS_PROFILE).ok().filter(|profile| !profile.is_empty());
+        let variable = || std::env::var(AWS_PROFILE).ok().filter(|profile| !profile.is_empty());
+        let profile = settings.aws_profile.clone().or_else(variable);
         let file = place.as_ref().map(|place| place.file(&file_name(&fleet, profile.as_deref())));
         let taken = match (&place, &file) {
             (Some(place), Some(file)) => place.taken(file)?,

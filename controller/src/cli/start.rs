@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::dry_run::DryRun;
 use super::on_box::{self, WaitFlags};
 use crate::fleet::Fleet;
 use crate::lifecycle::Wish;
@@ -18,11 +19,13 @@ pub(super) struct Start {
     selector: Selector,
     #[command(flatten)]
     waiting: WaitFlags,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 impl Start {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
         let fleet = Fleet::open(settings, printer).await?;
-        on_box::change(&fleet, &self.selector, Wish::Start, &self.waiting, printer).await
+        on_box::change(&fleet, &self.selector, Wish::Start, &self.waiting, self.dry, printer).await
     }
 }

@@ -5,7 +5,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::asking;
-use super::on_box::{self, WaitFlags};
+use super::dry_run::{self, DryRun, Step};
+use super::on_box::{self, WaitFlags, described};
 use crate::details::Volume;
 use crate::fleet::Fleet;
 use crate::instance::{Instance, State};
@@ -15,7 +16,7 @@ use crate::printer::Printer;
 use crate::selection::Selector;
 use crate::settings::Settings;
 use crate::ssh::known_hosts::KnownHosts;
-use crate::table::Table;
+use crate::volume::VOLUME_TAG;
 
 /// Terminate a box for good, and wait until it is gone.
 ///
@@ -29,12 +30,14 @@ pub(super) struct Terminate {
     yes: bool,
     #[command(flatten)]
     waiting: WaitFlags,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// What is printed with `--output json`.
 #[derive(Serialize)]
 struct Terminated<'a> {
-    #[serde(rename = "box")]
+    #[serde(flatten)]
     row: Row<'a>,
     /// The volumes that it had, each with what becomes of it.
     volumes: &'a [Volume],
@@ -42,8 +45,9 @@ struct Terminated<'a> {
 
 impl Terminate {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        if !self.yes {
-            asking::needs_a_terminal("terminating", "fleetkey show tells what would go")?;
+        let asks = !self.yes && !self.dry.dry_run;
+        if asks {
+            asking::needs_a_terminal("terminating", "--dry-run tells what would go")?;
         }
         let fleet = Fleet::open(settings, printer).await?;
         let (_, chosen) = on_box::find(&fleet, &self.selector.role, &self.selector.among).await?;
@@ -51,21 +55,35 @@ impl Terminate {
             State::Terminated => Vec::new(),
             _ => on_box::details(&fleet, chosen.clone()).await?.volumes,
         };
-        if !self.yes && State::LIVE.contains(&chosen.state) {
+        if self.dry.dry_run {
+            return would(&chosen, &volumes, printer);
+        }
+        if asks && State::LIVE.contains(&chosen.state) {
             let question = format!("Terminate box {} for good?", chosen.id);
-            asking::confirm(plan(&chosen, &volumes), question).await?;
+            asking::confirm(dry_run::table(&plan(&chosen, &volumes)), question).await?;
         }
         let gone = on_box::bring(&fleet, chosen, Wish::Terminate, &self.waiting, printer).await?;
         forget_host_keys(&fleet, &gone, printer);
         for kept in volumes.iter().filter(|volume| !volume.deleted_with_box) {
             let id = &kept.id;
             printer.note(&format!("volume {} is kept and goes on costing", kept.described()));
+            if let Some(label) = kept.tags.get(VOLUME_TAG) {
+                printer.hint(&found_again(&gone, label));
+            }
             printer.hint(&format!("delete it with: aws ec2 delete-volume --volume-id {id} --region {}", fleet.region));
         }
         let row = Row::new(None, &gone, &fleet.namespace);
         let table = listing::table(std::slice::from_ref(&row));
         printer.data(&table, &Terminated { row, volumes: &volumes }).context("writing to standard output")
     }
+}
+
+/// How the next box comes by a volume that was kept.
+fn found_again(gone: &Instance, label: &str) -> String {
+    let node = gone.cluster.as_ref().zip(gone.cluster_ordinal);
+    let node =
+        node.map(|(name, ordinal)| format!(" --cluster-name {name} --cluster-ordinal {ordinal}")).unwrap_or_default();
+    format!("fleetkey create {}{node} in zone {} takes it over as {label}", gone.name, gone.zone)
 }
 
 /// A box that is gone has no host keys: one that were to show them would be another.
@@ -76,17 +94,24 @@ fn forget_host_keys(fleet: &Fleet, gone: &Instance, printer: Printer) {
     }
 }
 
-/// What goes and what stays.
-fn plan(chosen: &Instance, volumes: &[Volume]) -> Table {
-    let mut table = Table::new(&["ACTION", "WHAT", "DETAILS"]);
-    let details = format!("{}, {}, {}", chosen.name, chosen.instance_type, chosen.state.as_str());
-    table.row(vec!["terminate".into(), chosen.id.clone(), details]);
-    for volume in volumes {
-        let action = if volume.deleted_with_box { "delete" } else { "keep" };
-        let details = format!("{}, {} GiB {}", volume.device, volume.gib, volume.kind);
-        table.row(vec![action.into(), volume.id.clone(), details]);
+/// Says what would go.
+fn would(chosen: &Instance, volumes: &[Volume], printer: Printer) -> anyhow::Result<()> {
+    if State::LIVE.contains(&chosen.state) {
+        return dry_run::show(&plan(chosen, volumes), printer);
     }
-    table
+    printer.note(&format!("box {} is {} already", chosen.id, chosen.state.as_str()));
+    dry_run::show(&[], printer)
+}
+
+/// What goes and what stays.
+fn plan(chosen: &Instance, volumes: &[Volume]) -> Vec<Step> {
+    let terminate = Step { action: "terminate", what: chosen.id.clone(), details: described(chosen) };
+    let volumes = volumes.iter().map(|volume| Step {
+        action: if volume.deleted_with_box { "delete" } else { "keep" },
+        what: volume.id.clone(),
+        details: format!("{}, {} GiB {}", volume.device, volume.gib, volume.kind),
+    });
+    std::iter::once(terminate).chain(volumes).collect()
 }
 
 #[cfg(test)]
@@ -123,7 +148,7 @@ mod tests {
             tags: BTreeMap::new(),
         };
         let volumes = [volume("vol-1", "/dev/xvda", true), volume("vol-2", "/dev/xvdf", false)];
-        insta::assert_snapshot!(plan(&chosen, &volumes).to_string(), @r"
+        insta::assert_snapshot!(dry_run::table(&plan(&chosen, &volumes)).to_string(), @r"
         ACTION     WHAT                 DETAILS
         terminate  i-0123456789abcdef0  /prod/web, t3.micro, stopping
         delete     vol-1                /dev/xvda, 8 GiB gp3

@@ -60,10 +60,10 @@ pub(super) async fn agent(world: &World, request: &Request, role: &Role, arch: A
 
 /// The policies of the role's instance profile by name. They are the same for a box without the agent, whose profile is
 /// also that of boxes with it.
-pub(super) fn policies(world: &World, request: &Request, role: &Role) -> BTreeMap<String, Json> {
+pub(super) fn policies(world: &World, role: &Role) -> BTreeMap<String, Json> {
     let mut policies = BTreeMap::new();
     if role.agent {
-        let (account, region) = (&request.account, &request.region);
+        let (account, region) = (&world.caller.account, &world.fleet.region);
         let registries = AgentInstall::REGISTRIES;
         policies = agent_policies(account, region, world.bucket.name(), &world.topic, &registries);
     }

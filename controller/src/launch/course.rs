@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use super::journal::{self, Journal, Record};
 use super::look::{self, Prepared};
 use super::request::Request;
+use super::send::Launched;
 use super::undo::Undone;
-use super::{World, carry, ready, undo, volumes};
+use super::{World, carry, ready, send, undo, volumes};
 use crate::aws::{CallError, instances, launch};
 use crate::instance::{Instance, State};
 use crate::lifecycle::Wish;
@@ -65,23 +66,38 @@ impl Course<'_> {
         planned.map_err(|error| with_permissions(error, "nothing was changed"))
     }
 
-    /// Carries it out. `take_image` takes an image of a box that is off, if one is asked for, and gives its id.
+    /// Carries it out. `take_image` takes an image of a box that is off, if one is asked for, and gives its id. `None`
+    /// where the spot market has no box and that is well.
     pub(crate) async fn run(
         &self,
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
-    ) -> anyhow::Result<Made> {
+    ) -> anyhow::Result<Option<Made>> {
         let folder = journal::folder()?;
         let mut journal = self.begun(&folder)?;
-        let again = self.find_again(journal.as_ref()).await?;
+        let again = self.find_again(journal.as_mut()).await?;
         let done = self.go(&folder, &mut journal, again, take_image).await;
         let Some(journal) = journal else { return done };
         match done {
-            Ok(made) => {
+            Ok(Some(made)) => {
                 journal.forget()?;
-                Ok(made)
+                Ok(Some(made))
             }
+            Ok(None) => self.leave_nothing(journal, &folder).await,
             Err(error) => Err(self.fail(error, journal, &folder).await),
         }
+    }
+
+    /// Takes back what was made for a box that there is not, which is well.
+    async fn leave_nothing(&self, journal: Journal, folder: &Path) -> anyhow::Result<Option<Made>> {
+        let undone = undo::undo(self.world, &journal.record, folder, &self.request.name, self.role).await;
+        self.tell(&undone);
+        if undone.instance_left {
+            return Err(Refusal::new("it is not certain that nothing is left")
+                .hint("the same command looks again")
+                .into());
+        }
+        journal.forget()?;
+        Ok(None)
     }
 
     /// The record of an unfinished create of the same, unless that is to be left alone.
@@ -98,12 +114,12 @@ impl Course<'_> {
     }
 
     /// The box that was begun. Where it cannot be looked for, nothing is undone: it may be as good as done.
-    async fn find_again(&self, journal: Option<&Journal>) -> anyhow::Result<Option<Instance>> {
+    async fn find_again(&self, journal: Option<&mut Journal>) -> anyhow::Result<Option<Instance>> {
         let Some(journal) = journal else { return Ok(None) };
         let record = &journal.record;
         let was_ready = record.usable || self.manner.quick;
         let ending = self.manner.terminate && was_ready && (record.image.is_some() || !self.request.create_image);
-        let found = carry::find_again(self.world, self.waiter, journal, ending).await;
+        let found = send::find_again(self.world, self.waiter, journal, ending).await;
         found.map_err(|error| with_permissions(error, "the box that was begun is not found again; it is left as it is"))
     }
 
@@ -113,7 +129,7 @@ impl Course<'_> {
         journal: &mut Option<Journal>,
         again: Option<Instance>,
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
-    ) -> anyhow::Result<Made> {
+    ) -> anyhow::Result<Option<Made>> {
         let resumed = again.is_some();
         let instance = match (again, journal.as_mut()) {
             (Some(instance), Some(journal)) => {
@@ -122,16 +138,24 @@ impl Course<'_> {
                 journal.save()?;
                 instance
             }
-            _ => self.launch(folder, journal).await?,
+            _ => match self.launch(folder, journal).await? {
+                Launched::Made(instance) => *instance,
+                Launched::NotFilled(error) if self.request.spot.as_ref().is_some_and(|wish| wish.tentative) => {
+                    self.world.printer.note(&format!("no box of {}, which is well: {error:#}", self.request.name));
+                    return Ok(None);
+                }
+                Launched::NotFilled(error) => return Err(error),
+            },
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
         if State::LIVE.contains(&instance.state) {
+            volumes::take_over(self.world, self.waiter, &instance, &journal.record.found).await?;
             volumes::name_volumes(self.world, self.waiter, &instance, self.role).await?;
         }
-        self.finish(Made { instance, resumed, image: None }, journal, take_image).await
+        self.finish(Made { instance, resumed, image: None }, journal, take_image).await.map(Some)
     }
 
-    async fn launch(&self, folder: &Path, journal: &mut Option<Journal>) -> anyhow::Result<Instance> {
+    async fn launch(&self, folder: &Path, journal: &mut Option<Journal>) -> anyhow::Result<Launched> {
         let prepared = self.plan().await?;
         let (world, waiter, name) = (self.world, self.waiter, &self.request.name);
         let token = journal::new_token()?;
@@ -141,6 +165,7 @@ impl Course<'_> {
             record.made = old.record.made.clone();
             old.forget()?;
         }
+        record.found.clone_from(&prepared.found);
         let journal = journal.insert(Journal::begin(folder, record)?);
         journal.save()?;
         let group = carry::make(world, waiter, journal, name, &prepared).await?;
@@ -148,12 +173,13 @@ impl Course<'_> {
             let closer = "--ssh-from auto opens it to your address alone";
             world.printer.hint(&format!("port 22 is open to every address, and keys alone let in; {closer}"));
         }
-        let instance = carry::launch(world, waiter, journal, name, &prepared, &group).await?;
+        let launched = send::launch(world, waiter, journal, &prepared, &group).await?;
+        let Launched::Made(instance) = &launched else { return Ok(launched) };
         journal.record.instance = Some(instance.id.clone());
         journal.save()?;
         let (kind, zone) = (&instance.instance_type, &instance.zone);
         world.printer.note(&format!("launched box {} of {name}: {kind} in {zone}", instance.id));
-        Ok(instance)
+        Ok(launched)
     }
 
     async fn finish(

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::kept::Takeover;
 use super::plan::Change;
 use crate::aws::launch::Launch;
 use crate::state;
@@ -59,6 +60,15 @@ pub(crate) struct Record {
     pub(crate) made: Made,
     /// What EC2 was last told to launch, and when first.
     pub(crate) launch: Option<(Launch, Timestamp)>,
+    /// The spot requests of that launch that may be open.
+    #[serde(default)]
+    pub(crate) requests: Vec<String>,
+    /// The instances that came of spot requests.
+    #[serde(default)]
+    pub(crate) arrived: Vec<String>,
+    /// The volumes that the box takes over. They are never deleted with it.
+    #[serde(default)]
+    pub(crate) found: Vec<Takeover>,
     /// The instance.
     pub(crate) instance: Option<String>,
     /// Whether it could be used once: an error after that undoes nothing.
@@ -107,7 +117,9 @@ impl Record {
     pub(crate) fn new(digest: String, token: String, name: String, started: Timestamp) -> Self {
         let made = Made::default();
         let (launch, instance, usable, image) = (None, None, false, None);
-        Self { version: VERSION, digest, token, name, started, made, launch, instance, usable, image }
+        let (requests, arrived, found) = (Vec::new(), Vec::new(), Vec::new());
+        let version = VERSION;
+        Self { version, digest, token, name, started, made, launch, requests, arrived, found, instance, usable, image }
     }
 }
 

@@ -2,20 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_iam::Client as IamClient;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use fleetkey_common::aws_names::AbsoluteName;
 use fleetkey_common::bucket::person_prefix;
 use fleetkey_common::key_spec::KeySpec;
 
-use super::plan::{Change, Machine, Plan};
+use super::attempts::{self, Attempt};
+use super::kept::{self, Takeover};
+use super::plan::{Change, Machine, Plan, PlannedVolume};
 use super::request::{Request, Source};
-use super::{GROUP_TAG, World, boot, is_of, keys, machine, place, profile};
+use super::spot::market;
+use super::{BOX_TAG, World, boot, is_of, keys, machine, place, profile, volumes};
+use crate::aws::instances::{self, Which};
 use crate::aws::launch::Disk;
 use crate::aws::places::{self, Kind, Subnet, Subnets};
-use crate::aws::{images, instance_profiles, key_pairs, people, security_groups};
+use crate::aws::security_groups::Group;
+use crate::aws::{
+    CallError, images, instance_profiles, key_pairs, launch, people, security_groups, volumes as aws_volumes,
+};
+use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice};
-use crate::ingress::{self, Rules};
-use crate::instance::{ADMIN_TAG, GENERATION_TAG, NAME_TAG};
+use crate::ingress::{self, Rules, Ssh};
+use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, Instance, NAME_TAG, State};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
 
@@ -24,32 +34,50 @@ use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role
 pub(crate) struct Prepared {
     /// What is done, and how it is shown.
     pub(crate) plan: Plan,
-    /// The volumes.
+    /// The volumes that are made.
     pub(crate) disks: Vec<Disk>,
+    /// The volumes that the box takes over.
+    pub(crate) found: Vec<Takeover>,
     /// The user-data in base64.
     pub(crate) user_data: String,
     /// The tags of the instance.
     pub(crate) tags: BTreeMap<String, String>,
+    /// The tags of its volumes.
+    pub(crate) volume_tags: BTreeMap<String, String>,
+    /// What EC2 does with the box when it powers itself off.
+    pub(crate) on_power_off: Option<String>,
 }
 
 /// The image, and what the role makes of it.
 struct Start {
     image: Image,
     arch: Arch,
-    kind: Option<Kind>,
+    kinds: Vec<Kind>,
 }
 
 /// Plans a create.
 pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> anyhow::Result<Prepared> {
     let region = request.region.as_str();
-    let (Start { image, arch, kind }, subnets, key_pair) =
-        tokio::try_join!(find_start(world, request, role), subnets(world, request), key_pair(world, request, role),)?;
-    let (kind, places) = kind_and_places(world, request, kind, arch, subnets).await?;
-    machine::check_architecture(&kind, &image.architecture)?;
-    let disks = machine::disks(&image, role, request.root_gib)?;
+    let (Start { image, arch, kinds }, subnets, key_pair, found) = tokio::try_join!(
+        find_start(world, request, role),
+        subnets(world, request),
+        key_pair(world, request, role),
+        kept_volumes(world, request, role),
+    )?;
+    let subnets = kept::places(&found, subnets)?;
+    for kind in &kinds {
+        machine::check_architecture(kind, &image.architecture)?;
+    }
+    let mut attempts = to_try(world, kinds, arch, subnets).await?;
+    let mut spot = None;
+    if let Some(wish) = &request.spot {
+        let (terms, ordered) = market::terms(world, wish, attempts).await?;
+        (spot, attempts) = (Some(terms), ordered);
+    }
+    let disks = machine::disks(&image, role, request.root_gib, &found)?;
     let (groups, profile, agent) = tokio::try_join!(
-        group_changes(world, request, role, &places[0].network),
-        profile_changes(world, request, role),
+        group_changes(world, &request.name, role, &attempts[0].place.network),
+        profile_changes(world, &request.name, role),
         boot::agent(world, request, role, arch),
     )?;
     let (group, mut changes) = groups;
@@ -57,51 +85,119 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     changes.extend(profile_changes);
 
     let options = role.resolve_options(&options(request, role, &image)).map_err(Refusal::from)?;
-    let rendered = render(request, role, arch, &options, agent.as_ref().map(|agent| &agent.install), world)?;
+    let rendered = render(
+        request,
+        &with_used_volumes(role, &disks),
+        arch,
+        &options,
+        agent.as_ref().map(|agent| &agent.install),
+        world,
+    )?;
     let mut tags = options.tags();
     let generation = if request.source == Source::Base { 0 } else { image.generation() };
     tags.insert(NAME_TAG.to_owned(), request.name.to_aws_name());
     tags.insert(GENERATION_TAG.to_owned(), generation.to_string());
     tags.insert(ADMIN_TAG.to_owned(), role.admin().map_err(Refusal::from)?.to_string());
+    tags.extend(request.volumes.node.iter().flat_map(crate::volume::Node::tags));
+    tags.extend(role.autostop.map(|autostop| (AUTOSTOP_TAG.to_owned(), autostop.tag())));
     let machine = Machine {
         image: image.id.clone(),
         image_name: image.name.clone(),
         architecture: arch.to_string(),
-        instance_type: kind.name,
+        instance_type: attempts[0].kind.clone(),
+        instance_types: attempts::kinds(&attempts),
         root_gib: disks.iter().find(|disk| disk.device == image.root_device).and_then(|disk| disk.gib),
-        volumes: disks.iter().skip(1).map(|disk| (disk.device.clone(), disk.gib)).collect(),
+        volumes: planned(role, &disks, &found),
         generation,
         key_pair,
         keys: request.keys.specs.iter().map(ToString::to_string).collect(),
         agent: agent.map(|agent| agent.version),
         profile,
-        zones: places.iter().map(|subnet| subnet.zone.clone()).collect(),
-        subnets: places.iter().map(|subnet| subnet.id.clone()).collect(),
+        zones: attempts::zones(&attempts),
+        subnets: attempts::subnets(&attempts),
         user_data_bytes: rendered.len(),
+        autostop: role.autostop.map(|autostop| autostop.tag()),
     };
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
-    let plan = Plan { changes, group, places, machine };
-    Ok(Prepared { plan, disks, user_data: STANDARD.encode(rendered), tags })
+    let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
+    let plan = Plan { changes, group, attempts, machine, spot };
+    let volume_tags = volumes::tags_of_all(&request.name, request.volumes.node.as_ref());
+    Ok(Prepared { plan, disks, found, user_data: STANDARD.encode(rendered), tags, volume_tags, on_power_off })
 }
 
-/// The image, the architecture, and the instance type if somebody named one that runs it.
+/// The kept volumes that the box takes over. Nothing is asked for a role that keeps none.
+async fn kept_volumes(world: &World, request: &Request, role: &Role) -> anyhow::Result<Vec<Takeover>> {
+    let (ec2, wishes) = (&world.fleet.ec2, &request.volumes);
+    if let Some(node) = &wishes.node {
+        let boxes = instances::find(ec2, &Which::Name(&request.name), &State::LIVE).await?;
+        let same = |found: &&Instance| {
+            found.cluster.as_ref() == Some(&node.cluster) && found.cluster_ordinal == Some(node.ordinal)
+        };
+        if let Some(found) = boxes.iter().find(same) {
+            return Err(Refusal::new(format!("box {} of {} is {node} already", found.id, request.name))
+                .hint("give another --cluster-ordinal, or terminate that box first")
+                .into());
+        }
+    }
+    if !wishes.look(role) {
+        return Ok(Vec::new());
+    }
+    let there = aws_volumes::stored(ec2, &Which::Name(&request.name)).await?;
+    let mut gone = BTreeSet::new();
+    for id in there.iter().filter_map(|volume| volume.instance.clone()).collect::<BTreeSet<_>>() {
+        let found = launch::with_id(ec2, &id).await?;
+        if !found.is_some_and(|found| State::LIVE.contains(&found.state)) {
+            gone.insert(id);
+        }
+    }
+    Ok(wishes.choose(&request.name, role, &there, &gone)?)
+}
+
+/// The role, in which it is noted of each volume whether it may hold data: all that is not made blank does.
+fn with_used_volumes(role: &Role, disks: &[Disk]) -> Role {
+    let mut role = role.clone();
+    for volume in &mut role.volumes {
+        let made = disks.iter().find(|disk| disk.device == volume.device && !disk.none);
+        volume.used = made.is_none_or(|disk| disk.snapshot.is_some());
+    }
+    role
+}
+
+/// The further volumes as they will be.
+fn planned(role: &Role, disks: &[Disk], found: &[Takeover]) -> Vec<PlannedVolume> {
+    let planned = role.volumes.iter().map(|volume| {
+        let found = found.iter().find(|found| found.label == volume.name);
+        let made = disks.iter().find(|disk| disk.device == volume.device);
+        PlannedVolume {
+            name: volume.name.clone(),
+            device: volume.device.clone(),
+            gib: found.map(|found| found.gib).or(made.and_then(|disk| disk.gib)).unwrap_or(volume.gib),
+            mount: volume.mount.as_ref().map(|mount| mount.folder.clone()),
+            keep: volume.keep,
+            from: found.map(|found| found.id.clone()).or(made.and_then(|disk| disk.snapshot.clone())),
+        }
+    });
+    planned.collect()
+}
+
+/// The image, the architecture, and the instance types if somebody named some that run it.
 async fn find_start(world: &World, request: &Request, role: &Role) -> anyhow::Result<Start> {
     let fleet = &world.fleet;
-    let named = match (&request.instance_type, &role.instance_type) {
+    let named = match (request.instance_types.first(), &role.instance_type) {
         (Some(name), _) => machine::Named::Operator(name.clone()),
         (None, Some(name)) => machine::Named::Role(name.clone()),
         (None, None) => machine::Named::Nobody,
     };
-    let kind = match named.name() {
-        None => None,
-        Some(name) => Some(places::kind(&fleet.ec2, name).await?.ok_or_else(|| {
+    let mut kinds = Vec::new();
+    for name in named.name().into_iter().chain(request.instance_types.iter().skip(1).map(String::as_str)) {
+        kinds.push(places::kind(&fleet.ec2, name).await?.ok_or_else(|| {
             Refusal::usage(format!("{} has no instance type {name}", request.region))
                 .hint("aws ec2 describe-instance-types shows those that there are")
-        })?),
-    };
+        })?);
+    }
     let (image, arch) = match &request.source {
         Source::Base => {
-            let arch = machine::architecture(request.arch, &named, kind.as_ref(), role)?;
+            let arch = machine::architecture(request.arch, &named, kinds.first(), role)?;
             (base_image(world, role, arch).await?, arch)
         }
         Source::Image(id) => of_arch(world, request, with_id(world, id).await?)?,
@@ -114,8 +210,8 @@ async fn find_start(world: &World, request: &Request, role: &Role) -> anyhow::Re
     }
     // The role's type is a default, which gives way to the image.
     let runs = |kind: &Kind| machine::check_architecture(kind, arch.as_str()).is_ok();
-    let kind = kind.filter(|kind| runs(kind) || matches!(named, machine::Named::Operator(_)));
-    Ok(Start { image, arch, kind })
+    kinds.retain(|kind| runs(kind) || matches!(named, machine::Named::Operator(_)));
+    Ok(Start { image, arch, kinds })
 }
 
 /// An image together with its architecture, which must be the one asked for, if one was.
@@ -183,40 +279,46 @@ async fn subnets(world: &World, request: &Request) -> anyhow::Result<Vec<Subnet>
     let found = places::subnets(&world.fleet.ec2, which).await?;
     let wanted = place::Where {
         region: &request.region,
-        zone: request.zone.as_deref(),
+        zones: &request.zones,
         network: request.network.as_deref(),
         subnet: request.subnet.as_deref(),
     };
     Ok(place::candidates(&wanted, found)?)
 }
 
-/// The instance type, and the subnets in whose zones it is offered.
-async fn kind_and_places(
-    world: &World,
-    request: &Request,
-    kind: Option<Kind>,
-    arch: Arch,
-    subnets: Vec<Subnet>,
-) -> anyhow::Result<(Kind, Vec<Subnet>)> {
+/// Each instance type in the subnets in whose zones it is offered: one at least.
+async fn to_try(world: &World, mut kinds: Vec<Kind>, arch: Arch, subnets: Vec<Subnet>) -> anyhow::Result<Vec<Attempt>> {
     let ec2 = &world.fleet.ec2;
-    let (kind, offers) = if let Some(kind) = kind {
-        let offers = places::offers(ec2, std::slice::from_ref(&kind.name)).await?;
-        (kind, offers)
-    } else {
-        let kinds = places::burstable(ec2, arch.as_str()).await?;
-        let names: Vec<_> = kinds.iter().map(|kind| kind.name.clone()).collect();
-        let offers = places::offers(ec2, &names).await?;
+    let names = |kinds: &[Kind]| kinds.iter().map(|kind| kind.name.clone()).collect::<Vec<_>>();
+    let offers = if kinds.is_empty() {
+        let small = places::burstable(ec2, arch.as_str()).await?;
+        let offers = places::offers(ec2, &names(&small)).await?;
         let zones: Vec<_> = subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
-        let kind = machine::smallest(&kinds, &offers, &zones).cloned().ok_or_else(|| {
+        kinds.push(machine::smallest(&small, &offers, &zones).cloned().ok_or_else(|| {
             Refusal::new(format!("no small instance type for {arch} is offered in {}", zones.join(", ")))
                 .hint("--instance-type names one; --zone names another zone")
-        })?;
-        (kind, offers)
+        })?);
+        offers
+    } else {
+        places::offers(ec2, &names(&kinds)).await?
     };
-    let zones = offers.get(&kind.name).map_or(&[][..], Vec::as_slice);
-    let places = place::offering(&kind.name, &subnets, zones)?;
-    world.printer.detail(&format!("{} is offered in {} of {}", kind.name, zones.join(", "), request.region));
-    Ok((kind, places))
+    let (mut attempts, mut nowhere) = (Vec::new(), Vec::new());
+    for Kind { name: kind, .. } in kinds {
+        let zones = offers.get(&kind).map_or(&[][..], Vec::as_slice);
+        world.printer.detail(&format!("{kind} is offered in {} of {}", zones.join(", "), world.fleet.region));
+        match place::offering(&kind, &subnets, zones) {
+            Ok(places) => attempts.extend(places.into_iter().map(|place| Attempt { kind: kind.clone(), place })),
+            Err(refusal) => nowhere.push(refusal),
+        }
+    }
+    if attempts.is_empty() {
+        let refusal = nowhere.into_iter().next();
+        return Err(refusal.unwrap_or_else(|| Refusal::new("there is no place to launch in")).into());
+    }
+    for refusal in nowhere {
+        world.printer.note(&format!("{refusal}: another of the types is taken"));
+    }
+    Ok(attempts)
 }
 
 /// The key pair that EC2 is told of, after everybody who is named was found.
@@ -247,52 +349,63 @@ async fn key_pair(world: &World, request: &Request, role: &Role) -> anyhow::Resu
 /// The security group, if it is there, and what makes it let in what the role says.
 async fn group_changes(
     world: &World,
-    request: &Request,
+    of: &AbsoluteName,
     role: &Role,
     network: &str,
 ) -> anyhow::Result<(Option<String>, Vec<Change>)> {
-    let name = request.name.to_aws_name();
-    let found = security_groups::find(&world.fleet.ec2, network, &name).await?;
+    let (fleet, name) = (&world.fleet, of.to_aws_name());
+    let found = security_groups::find(&fleet.ec2, network, &name).await?;
     let mut changes = Vec::new();
-    let there = match &found {
-        Some(group) if !is_of(group, &request.name) => {
-            let (id, of) = (&group.id, &request.name);
-            let tag = format!("Key={GROUP_TAG},Value={of} --region {}", request.region);
-            return Err(Refusal::new(format!("there is a security group {name} ({id}) that Fleetkey did not make"))
-                .hint(format!("aws ec2 create-tags --resources {id} --tags {tag} lets Fleetkey have it"))
-                .hint("or delete or rename it, or give another --namespace")
-                .into());
-        }
-        Some(group) => group.rules.clone(),
-        None => {
-            changes.push(Change::MakeGroup { name, network: network.to_owned() });
-            Rules::new()
-        }
+    let there = if let Some(group) = &found {
+        check_group(fleet, of, group)?;
+        group.rules.clone()
+    } else {
+        changes.push(Change::MakeGroup { name, network: network.to_owned() });
+        Rules::new()
     };
-    let ssh = world.entry.resolve(&world.fleet, &there).await?;
-    let found_changes = ingress::changes(&ingress::wanted(&role.ingress), &there, &ssh);
-    changes.extend(Change::of_rules(found_changes));
+    let ssh = world.entry.resolve(fleet, &there).await?;
+    changes.extend(rule_changes(role, &there, &ssh));
     Ok((found.map(|group| group.id), changes))
+}
+
+/// Refuses a group of the name of Fleetkey's that Fleetkey did not make.
+pub(super) fn check_group(fleet: &Fleet, of: &AbsoluteName, group: &Group) -> Result<(), Refusal> {
+    if is_of(group, of) {
+        return Ok(());
+    }
+    let Group { id, name, .. } = group;
+    let tag = format!("Key={BOX_TAG},Value={of} --region {}", fleet.region);
+    Err(Refusal::new(format!("there is a security group {name} ({id}) that Fleetkey did not make"))
+        .hint(format!("aws ec2 create-tags --resources {id} --tags {tag} lets Fleetkey have it"))
+        .hint("or delete or rename it, or give another --namespace"))
+}
+
+/// What makes a group that lets in what is `there` let in what the role says, and SSH from where it is said.
+pub(super) fn rule_changes(role: &Role, there: &Rules, ssh: &Ssh) -> impl Iterator<Item = Change> + use<> {
+    Change::of_rules(ingress::changes(&ingress::wanted(&role.ingress), there, ssh))
 }
 
 /// The instance profile's name, and what gives it the policies that the role says; none for a role without any.
 async fn profile_changes(
     world: &World,
-    request: &Request,
+    of: &AbsoluteName,
     role: &Role,
 ) -> anyhow::Result<(Option<String>, Vec<Change>)> {
-    let name = profile::name(&request.name, &request.region);
-    let wanted = boot::policies(world, request, role);
-    let (iam_role, profile) = tokio::try_join!(
-        instance_profiles::find_role(&world.iam, &name),
-        instance_profiles::find_profile(&world.iam, &name),
-    )?;
-    let found = profile::Found { role: iam_role, profile };
+    let name = profile::name(of, &world.fleet.region);
+    let wanted = boot::policies(world, role);
+    let found = find_profile(&world.iam, &name).await?;
     if wanted.is_empty() && found == profile::Found::default() {
         return Ok((None, Vec::new()));
     }
     let changes = profile::changes(&name, &wanted, &found)?;
     Ok((Some(name), changes))
+}
+
+/// What there is of a profile.
+pub(super) async fn find_profile(iam: &IamClient, name: &str) -> Result<profile::Found, CallError> {
+    let (role, profile) =
+        tokio::try_join!(instance_profiles::find_role(iam, name), instance_profiles::find_profile(iam, name))?;
+    Ok(profile::Found { role, profile })
 }
 
 /// The options as given, over those that the image brings along.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::kept::Takeover;
 use crate::aws::launch::Disk;
 use crate::aws::places::Kind;
 use crate::image::Image;
 use crate::refusal::Refusal;
-use crate::role::{Arch, Role};
+use crate::role::{Arch, Role, Volume};
 
 /// The least memory of a type that is picked where neither operator nor role names one, in MiB: with less, package
 /// managers are ended for want of it.
@@ -93,7 +94,12 @@ pub(crate) fn smallest<'a>(
 ///
 /// # Errors
 /// When the operator says less than the image has, or when a volume of the role is in the root volume's place.
-pub(crate) fn disks(image: &Image, role: &Role, root_gib: Option<u32>) -> Result<Vec<Disk>, Refusal> {
+pub(crate) fn disks(
+    image: &Image,
+    role: &Role,
+    root_gib: Option<u32>,
+    found: &[Takeover],
+) -> Result<Vec<Disk>, Refusal> {
     let least = image.root_gib();
     if let Some((asked, least)) = root_gib.zip(least).filter(|(asked, least)| asked < least) {
         return Err(Refusal::usage(format!(
@@ -107,27 +113,42 @@ pub(crate) fn disks(image: &Image, role: &Role, root_gib: Option<u32>) -> Result
     let kind = from_role.and_then(|root| root.kind).map(|kind| kind.as_str().to_owned());
     let mut disks = Vec::new();
     if !image.root_device.is_empty() {
-        disks.push(Disk { device: image.root_device.clone(), gib, kind, snapshot: None, keep: false });
+        disks.push(Disk { gib, kind, none: false, ..Disk::none(image.root_device.clone()) });
     }
     for volume in &role.volumes {
-        if volume.device == image.root_device {
-            return Err(Refusal::new(format!(
-                "volume {} of role {} is {}, where the root volume of image {} is",
-                volume.name, role.name, volume.device, image.id
-            ))
-            .hint("give it another device name in the role, such as /dev/sdf"));
+        if Volume::same_device(&volume.device, &image.root_device) {
+            return Err(in_the_way(volume, role, image, &image.root_device, "the root volume"));
         }
         // An image of such a box brings the volume's content along.
-        let taken = image.volumes.iter().find(|taken| taken.device == volume.device);
+        let there = image.volumes.iter().find(|there| Volume::same_device(&there.device, &volume.device));
+        if let Some(there) = there.filter(|there| there.device != volume.device) {
+            return Err(in_the_way(volume, role, image, &there.device, "a volume"));
+        }
+        // The volume itself is newer than any copy of it.
+        if found.iter().any(|found| found.label == volume.name) {
+            disks.extend(there.map(|there| Disk::none(there.device.clone())));
+            continue;
+        }
         disks.push(Disk {
             device: volume.device.clone(),
-            gib: Some(volume.gib.max(taken.map_or(0, |taken| taken.gib))),
+            gib: Some(volume.gib.max(there.map_or(0, |there| there.gib))),
             kind: Some(volume.kind.as_str().to_owned()),
-            snapshot: taken.map(|taken| taken.snapshot.clone()),
+            iops: volume.iops,
+            throughput: volume.throughput,
+            // A copy is encrypted if its snapshot is.
+            encrypted: volume.encrypted && there.is_none(),
+            snapshot: there.map(|there| there.snapshot.clone()),
             keep: volume.keep,
+            none: false,
         });
     }
     Ok(disks)
+}
+
+fn in_the_way(volume: &Volume, role: &Role, image: &Image, device: &str, what: &str) -> Refusal {
+    let (name, role, at, image) = (&volume.name, &role.name, &volume.device, &image.id);
+    Refusal::new(format!("volume {name} of role {role} is {at}, and image {image} has {what} at {device}"))
+        .hint("give it another device name, such as /dev/sdf")
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::image::ImageVolume;
 use crate::launch::testing::role;
-use crate::role::{BaseImage, RootVolume, Volume, VolumeKind};
+use crate::role::{BaseImage, RootVolume};
 
 fn kind(name: &str, architecture: &str, memory: i64) -> Kind {
     Kind { name: name.into(), architectures: vec![architecture.into()], memory, processors: 2 }
@@ -66,7 +66,7 @@ fn the_smallest_type_with_enough_memory_that_is_offered_in_the_zones_is_picked()
 #[test]
 fn fault_14_the_root_volume_is_the_images_unless_role_or_operator_say_more() {
     let root = |gib| Role { root_volume: Some(RootVolume { gib: Some(gib), kind: None }), ..role("web") };
-    let size = |role: &Role, asked| disks(&image(15), role, asked).map(|disks| disks[0].gib);
+    let size = |role: &Role, asked| disks(&image(15), role, asked, &[]).map(|disks| disks[0].gib);
     assert_eq!(size(&role("web"), None).unwrap(), Some(15));
     assert_eq!(size(&root(40), None).unwrap(), Some(40));
     assert_eq!(size(&root(10), None).unwrap(), Some(15));
@@ -77,24 +77,42 @@ fn fault_14_the_root_volume_is_the_images_unless_role_or_operator_say_more() {
 
 #[test]
 fn further_volumes_are_blank_unless_the_image_has_their_content_and_only_those_kept_outlive_the_box() {
-    let volume = |device: &str, keep| Volume {
-        name: "data".into(),
-        device: device.into(),
-        gib: 20,
-        kind: VolumeKind::Gp3,
-        keep,
-    };
+    let volume = |name: &str, device: &str, keep| Volume { keep, ..Volume::new(name.into(), device.into(), 20) };
     let with = |volumes| Role { volumes, ..role("web") };
-    let found = disks(&image(15), &with(vec![volume("/dev/sdf", true), volume("/dev/sdg", false)]), None).unwrap();
-    let shown = found.iter().map(|disk| (disk.device.as_str(), disk.gib, disk.snapshot.as_deref(), disk.keep));
+    let two = with(vec![volume("data", "/dev/sdf", true), volume("logs", "/dev/sdg", false)]);
+    let shown = |found: &[Disk]| {
+        let shown = |disk: &Disk| (disk.device.clone(), disk.gib, disk.snapshot.clone(), disk.keep, disk.encrypted);
+        found.iter().filter(|disk| !disk.none).map(shown).collect::<Vec<_>>()
+    };
     assert_eq!(
-        shown.collect::<Vec<_>>(),
+        shown(&disks(&image(15), &two, None, &[]).unwrap()),
         [
-            ("/dev/xvda", Some(15), None, false),
-            ("/dev/sdf", Some(20), None, true),
-            ("/dev/sdg", Some(30), Some("snap-30"), false),
+            ("/dev/xvda".into(), Some(15), None, false, false),
+            ("/dev/sdf".into(), Some(20), None, true, true),
+            ("/dev/sdg".into(), Some(30), Some("snap-30".into()), false, false),
         ]
     );
-    let error = disks(&image(15), &with(vec![volume("/dev/xvda", false)]), None).unwrap_err();
-    assert_eq!(error.to_string(), "volume data of role web is /dev/xvda, where the root volume of image ami-1 is");
+    for (device, there) in [
+        ("/dev/xvda", "the root volume at /dev/xvda"),
+        ("/dev/sda", "the root volume at /dev/xvda"),
+        ("/dev/xvdg", "a volume at /dev/sdg"),
+    ] {
+        let error = disks(&image(15), &with(vec![volume("data", device, false)]), None, &[]).unwrap_err();
+        assert_eq!(error.to_string(), format!("volume data of role web is {device}, and image ami-1 has {there}"));
+    }
+}
+
+#[test]
+fn a_volume_that_is_taken_over_goes_before_the_copy_in_the_image() {
+    let volumes = ["f", "g"].map(|letter| Volume::new(format!("v{letter}"), format!("/dev/sd{letter}"), 20));
+    let found = ["f", "g"].map(|letter| Takeover {
+        id: format!("vol-{letter}"),
+        label: format!("v{letter}"),
+        device: format!("/dev/sd{letter}"),
+        gib: 20,
+        zone: "us-west-2a".into(),
+    });
+    let role = Role { volumes: volumes.into(), ..role("web") };
+    let made = disks(&image(15), &role, None, &found).unwrap();
+    assert_eq!(made[1..], [Disk::none("/dev/sdg".into())]);
 }

@@ -11,15 +11,16 @@ use crate::refusal::Refusal;
 pub(crate) struct Where<'a> {
     /// The region, for messages.
     pub(crate) region: &'a str,
-    /// The zone asked for.
-    pub(crate) zone: Option<&'a str>,
+    /// The zones asked for, in the order in which they are tried; none are all.
+    pub(crate) zones: &'a [String],
     /// The network asked for.
     pub(crate) network: Option<&'a str>,
     /// The subnet asked for.
     pub(crate) subnet: Option<&'a str>,
 }
 
-/// The subnets of the network and zone asked for, one for each zone, those with most free addresses first.
+/// The subnets of the network and zones asked for, one for each zone: in the order of the zones, or those with most free
+/// addresses first.
 ///
 /// # Errors
 /// When there is none, or when it is not clear which.
@@ -40,17 +41,16 @@ pub(crate) fn candidates(wanted: &Where<'_>, subnets: Vec<Subnet>) -> Result<Vec
     for subnet in subnets {
         zones.entry(subnet.zone.clone()).or_default().push(subnet);
     }
-    if let Some(zone) = wanted.zone {
-        let known: Vec<_> = zones.keys().cloned().collect();
-        zones.retain(|name, _| name == zone);
-        if zones.is_empty() {
-            let network = wanted.network.unwrap_or("the default network");
-            return Err(Refusal::new(format!("{network} has no subnet in zone {zone}"))
-                .hint(format!("it has some in {}", known.join(", "))));
-        }
+    if let Some(zone) = wanted.zones.iter().find(|zone| !zones.contains_key(*zone)) {
+        let network = wanted.network.unwrap_or("the default network");
+        let known: Vec<_> = zones.into_keys().collect();
+        return Err(Refusal::new(format!("{network} has no subnet in zone {zone}"))
+            .hint(format!("it has some in {}", known.join(", "))));
     }
+    let place = |zone: &String| wanted.zones.iter().position(|asked| asked == zone);
+    zones.retain(|zone, _| wanted.zones.is_empty() || place(zone).is_some());
     let mut found = zones.into_values().map(only).collect::<Result<Vec<_>, _>>()?;
-    found.sort_by_key(|subnet| (Reverse(subnet.free), subnet.zone.clone()));
+    found.sort_by_key(|subnet| (place(&subnet.zone), Reverse(subnet.free), subnet.zone.clone()));
     Ok(found)
 }
 
@@ -64,8 +64,9 @@ fn asked_for(wanted: &Where<'_>, id: &str, subnets: Vec<Subnet>) -> Result<Vec<S
         return Err(Refusal::usage(format!("--subnet {id} is part of {of}, not of --vpc {network}"))
             .hint("leave --vpc out: the subnet implies it"));
     }
-    if let Some(zone) = wanted.zone.filter(|zone| *zone != subnet.zone) {
-        return Err(Refusal::usage(format!("--subnet {id} is in zone {}, not in {zone}", subnet.zone))
+    if !wanted.zones.is_empty() && !wanted.zones.contains(&subnet.zone) {
+        let zones = wanted.zones.join(", ");
+        return Err(Refusal::usage(format!("--subnet {id} is in zone {}, not in {zones}", subnet.zone))
             .hint(format!("--zone {} goes with it", subnet.zone)));
     }
     Ok(vec![subnet])
@@ -116,8 +117,12 @@ mod tests {
         Subnet { id, network: "vpc-1".into(), zone, default: false, free }
     }
 
-    fn wanted<'a>(zone: Option<&'a str>, network: Option<&'a str>, subnet: Option<&'a str>) -> Where<'a> {
-        Where { region: "us-west-2", zone, network, subnet }
+    fn wanted<'a>(zones: &'a [String], network: Option<&'a str>, subnet: Option<&'a str>) -> Where<'a> {
+        Where { region: "us-west-2", zones, network, subnet }
+    }
+
+    fn zones(letters: &str) -> Vec<String> {
+        letters.chars().map(|letter| format!("us-west-2{letter}")).collect()
     }
 
     fn found(wanted: &Where<'_>, subnets: Vec<Subnet>) -> Result<Vec<String>, String> {
@@ -128,19 +133,22 @@ mod tests {
     #[test]
     fn without_a_zone_every_zone_is_tried_the_emptiest_subnet_first() {
         let subnets = || vec![subnet("1", "a", 10), subnet("2", "b", 250), subnet("3", "c", 250)];
-        let all = found(&wanted(None, None, None), subnets());
+        let all = found(&wanted(&[], None, None), subnets());
         assert_eq!(all.unwrap(), ["subnet-2", "subnet-3", "subnet-1"]);
-        assert_eq!(found(&wanted(Some("us-west-2a"), None, None), subnets()).unwrap(), ["subnet-1"]);
+        assert_eq!(found(&wanted(&zones("a"), None, None), subnets()).unwrap(), ["subnet-1"]);
         assert_eq!(
-            found(&wanted(Some("us-west-2d"), None, None), subnets()).unwrap_err(),
+            found(&wanted(&zones("d"), None, None), subnets()).unwrap_err(),
             "the default network has no subnet in zone us-west-2d"
         );
+        assert_eq!(found(&wanted(&zones("ca"), None, None), subnets()).unwrap(), ["subnet-3", "subnet-1"]);
+        let error = found(&wanted(&zones("ad"), None, None), subnets()).unwrap_err();
+        assert_eq!(error, "the default network has no subnet in zone us-west-2d");
     }
 
     #[test]
     fn several_subnets_of_a_zone_are_refused_unless_one_of_them_is_the_default() {
         let mut subnets = vec![subnet("1", "a", 10), subnet("2", "a", 250)];
-        let network = wanted(None, Some("vpc-1"), None);
+        let network = wanted(&[], Some("vpc-1"), None);
         let error = found(&network, subnets.clone()).unwrap_err();
         assert_eq!(error, "there are 2 subnets in zone us-west-2a; which one?");
         subnets[0].default = true;
@@ -149,9 +157,9 @@ mod tests {
 
     #[test]
     fn a_region_without_a_default_network_is_told_with_what_to_do() {
-        let error = found(&wanted(None, None, None), Vec::new()).unwrap_err();
+        let error = found(&wanted(&[], None, None), Vec::new()).unwrap_err();
         assert_eq!(error, "us-west-2 has no default network to put the box into");
-        let error = found(&wanted(None, Some("vpc-9"), None), Vec::new()).unwrap_err();
+        let error = found(&wanted(&[], Some("vpc-9"), None), Vec::new()).unwrap_err();
         assert_eq!(error, "vpc-9 has no subnet in us-west-2");
     }
 
@@ -159,11 +167,11 @@ mod tests {
     fn a_subnet_that_is_named_must_be_there_and_go_with_what_else_is_named() {
         let subnets = || vec![subnet("1", "a", 10)];
         let id = Some("subnet-1");
-        assert_eq!(found(&wanted(Some("us-west-2a"), Some("vpc-1"), id), subnets()).unwrap(), ["subnet-1"]);
+        assert_eq!(found(&wanted(&zones("a"), Some("vpc-1"), id), subnets()).unwrap(), ["subnet-1"]);
         for (wanted, error) in [
-            (wanted(None, Some("vpc-2"), id), "--subnet subnet-1 is part of vpc-1, not of --vpc vpc-2"),
-            (wanted(Some("us-west-2b"), None, id), "--subnet subnet-1 is in zone us-west-2a, not in us-west-2b"),
-            (wanted(None, None, Some("subnet-2")), "there is no subnet subnet-2 in us-west-2"),
+            (wanted(&[], Some("vpc-2"), id), "--subnet subnet-1 is part of vpc-1, not of --vpc vpc-2"),
+            (wanted(&zones("b"), None, id), "--subnet subnet-1 is in zone us-west-2a, not in us-west-2b"),
+            (wanted(&[], None, Some("subnet-2")), "there is no subnet subnet-2 in us-west-2"),
         ] {
             assert_eq!(found(&wanted, subnets()).unwrap_err(), error);
         }
@@ -172,11 +180,11 @@ mod tests {
     #[test]
     fn zones_that_do_not_offer_the_type_are_left_out() {
         let candidates = [subnet("1", "a", 1), subnet("2", "b", 1)];
-        let zones = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let found = offering("t3.small", &candidates, &zones(&["us-west-2b", "us-west-2c"])).unwrap();
+        let offered = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let found = offering("t3.small", &candidates, &offered(&["us-west-2b", "us-west-2c"])).unwrap();
         assert_eq!(found, [subnet("2", "b", 1)]);
         for names in [&["us-west-2c"][..], &[]] {
-            let error = offering("t3.small", &candidates, &zones(names)).unwrap_err();
+            let error = offering("t3.small", &candidates, &offered(names)).unwrap_err();
             assert_eq!(error.to_string(), "t3.small is not offered in us-west-2a, us-west-2b");
         }
     }

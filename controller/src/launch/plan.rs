@@ -1,11 +1,12 @@
 //! What a create will do, as values: planned by pure code, shown to people, then carried out one after another.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::aws::places::Subnet;
+use super::attempts::Attempt;
+use super::spot::market::Terms;
 use crate::ingress::{Changes, Rule, is_open};
 use crate::table::Table;
 
@@ -26,6 +27,8 @@ pub(crate) enum Change {
     PutPolicy { role: String, policy: String, document: Value },
     /// Deletes an inline policy of the IAM role.
     DeletePolicy { role: String, policy: String },
+    /// Detaches a managed policy from the IAM role.
+    DetachPolicy { role: String, arn: String },
     /// Makes the instance profile.
     MakeProfile { name: String },
     /// Takes a strange IAM role out of the instance profile.
@@ -41,10 +44,12 @@ pub(crate) struct Plan {
     pub(crate) changes: Vec<Change>,
     /// The security group, if it is there already.
     pub(crate) group: Option<String>,
-    /// Where the instance is tried, one after another while EC2 has no room.
-    pub(crate) places: Vec<Subnet>,
+    /// What the launch is tried with, one after another while EC2 has no room.
+    pub(crate) attempts: Vec<Attempt>,
     /// What is launched.
     pub(crate) machine: Machine,
+    /// How it is bought on the spot market, if there.
+    pub(crate) spot: Option<Terms>,
 }
 
 /// What is launched, but for the place and what is yet to be made.
@@ -56,12 +61,14 @@ pub(crate) struct Machine {
     pub(crate) image_name: String,
     /// `x86_64` or `arm64`.
     pub(crate) architecture: String,
-    /// The instance type.
+    /// The instance type, the first of them if there are several.
     pub(crate) instance_type: String,
+    /// The instance types with which it is tried, in order.
+    pub(crate) instance_types: Vec<String>,
     /// The size of the root volume in GiB, if known.
     pub(crate) root_gib: Option<u32>,
-    /// The further volumes: device to GiB, if known.
-    pub(crate) volumes: BTreeMap<String, Option<u32>>,
+    /// The further volumes.
+    pub(crate) volumes: Vec<PlannedVolume>,
     /// How many images lie between it and the role's base image.
     pub(crate) generation: u32,
     /// The key pair whose key EC2 hands to the box.
@@ -78,6 +85,43 @@ pub(crate) struct Machine {
     pub(crate) subnets: Vec<String>,
     /// How long the user-data is, in bytes.
     pub(crate) user_data_bytes: usize,
+    /// What EC2 does with it when it powers itself off, and after how long without use it does that.
+    pub(crate) autostop: Option<String>,
+}
+
+/// A further volume, as it will be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PlannedVolume {
+    /// Its name in the role; none for one that only the image has.
+    pub(crate) name: String,
+    /// The device name.
+    pub(crate) device: String,
+    /// Its size in GiB.
+    pub(crate) gib: u32,
+    /// Where the box mounts it.
+    pub(crate) mount: Option<String>,
+    /// Whether it outlives the box.
+    pub(crate) keep: bool,
+    /// The volume that is taken over, or the snapshot that it is made from; none for a blank one.
+    pub(crate) from: Option<String>,
+}
+
+impl PlannedVolume {
+    fn row(&self) -> Row {
+        let Self { name, device, gib, mount, keep, from } = self;
+        let mount = mount.as_ref().map(|folder| format!(", mounted at {folder}")).unwrap_or_default();
+        let (action, what) = match from {
+            Some(id) if id.starts_with("vol-") => {
+                ("attach", format!("volume {id} ({name}, {gib} GiB) as {device}{mount}"))
+            }
+            from => {
+                let from = from.as_ref().map_or("blank".to_owned(), |snapshot| format!("from {snapshot}"));
+                let kept = if *keep { ", kept when the box goes" } else { "" };
+                ("make", format!("volume {name} ({gib} GiB, {from}) as {device}{mount}{kept}"))
+            }
+        };
+        Row { action, what }
+    }
 }
 
 /// A change as it is shown.
@@ -104,6 +148,7 @@ impl Change {
             Change::Revoke { .. } => "revoke",
             Change::PutPolicy { .. } => "put",
             Change::DeletePolicy { .. } => "delete",
+            Change::DetachPolicy { .. } => "detach",
             Change::RemoveRole { .. } => "remove",
             Change::AddRole { .. } => "add",
         }
@@ -120,6 +165,7 @@ impl Change {
             Change::PutPolicy { role, policy, .. } | Change::DeletePolicy { role, policy } => {
                 format!("policy {policy} of IAM role {role}")
             }
+            Change::DetachPolicy { role, arn } => format!("policy {arn} from IAM role {role}"),
             Change::MakeProfile { name } => format!("instance profile {name}"),
             Change::RemoveRole { profile, role } => format!("IAM role {role} from instance profile {profile}"),
             Change::AddRole { profile } => format!("IAM role {profile} to its instance profile"),
@@ -138,17 +184,40 @@ impl Plan {
         let changes = self.changes.iter().map(|change| Row { action: change.action(), what: change.what() });
         let machine = &self.machine;
         let disk = machine.root_gib.map(|gib| format!(", {gib} GiB")).unwrap_or_default();
+        let autostop = machine.autostop.as_ref().map(|autostop| format!(", {autostop}")).unwrap_or_default();
         let what = format!(
-            "{} of {} ({}){disk} in {}",
-            machine.instance_type,
+            "{} of {} ({}){disk}{autostop} in {}",
+            machine.instance_types.join(", else "),
             machine.image,
             machine.image_name,
             machine.zones.join(", else ")
         );
-        let launch = Row { action: "launch", what };
+        let launch = [Row { action: "launch", what }].into_iter().chain(self.spot.iter().flat_map(spot_rows));
         let after = after.iter().map(|step| Row { action: step, what: "the box".to_owned() });
-        changes.chain([launch]).chain(after).collect()
+        let volumes = machine.volumes.iter().map(PlannedVolume::row);
+        changes.chain(launch).chain(volumes).chain(after).collect()
     }
+}
+
+/// What is shown of the spot market: what is paid at most, what an hour costs now, and for how long EC2 may take.
+fn spot_rows(terms: &Terms) -> Vec<Row> {
+    let most = match terms.bid {
+        Some(bid) => format!("{bid} USD an hour"),
+        None => "the on-demand price".to_owned(),
+    };
+    let mut rows = vec![Row { action: "pay", what: format!("the spot price, at most {most}") }];
+    for (kind, zones) in &terms.prices {
+        let zones: Vec<_> = zones.iter().map(|(zone, price)| format!("{price} in {zone}")).collect();
+        rows.push(Row { action: "pay", what: format!("now for {kind}: {}", zones.join(", ")) });
+    }
+    if terms.stays_open {
+        let time = terms.timeout_seconds.map(|seconds| humantime::format_duration(Duration::from_secs(seconds)));
+        let time = time.map_or("--timeout".to_owned(), |time| time.to_string());
+        let group = terms.launch_group.as_ref().map(|group| format!(", in launch group {group}"));
+        let what = format!("the spot request, for {time} at most{}", group.unwrap_or_default());
+        rows.push(Row { action: "wait for", what });
+    }
+    rows
 }
 
 /// The rows as a table.

@@ -23,6 +23,7 @@ pub(super) fn role(name: &str) -> Role {
         options: BTreeMap::new(),
         ephemeral: None,
         agent: true,
+        autostop: None,
         cloud_config: Node { value: Value::Map(Vec::new()), place },
     }
 }

@@ -1,5 +1,6 @@
 //! Takes back what a create made, as far as nobody else uses it by now.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use fleetkey_common::aws_names::AbsoluteName;
 use tokio_util::sync::CancellationToken;
 
 use super::journal::{self, Record};
+use super::spot::withdraw::withdraw;
 use super::{World, is_of};
 use crate::aws::instances::{self, Which};
 use crate::aws::{CallError, instance_profiles, launch, security_groups};
@@ -58,12 +60,12 @@ pub(crate) async fn undo(world: &World, record: &Record, folder: &Path, of: &Abs
     let mut undone = Undone::default();
     // A second interrupt ends the program at once, so that this need not hear of any.
     let waiter = Waiter::new(world.printer, CancellationToken::new(), PATIENCE);
-    let instance = terminate(world, record, role, &mut undone).await;
+    let instances = terminate(world, record, role, &mut undone).await;
     let made = &record.made;
     if (made.group.is_none() && made.iam_role.is_none() && made.profile.is_none()) || undone.instance_left {
         return undone;
     }
-    match in_use(world, record, folder, of, instance.as_deref()).await {
+    match in_use(world, record, folder, of, &instances).await {
         Ok(false) => {}
         // What it made is of use to others: nothing is left over.
         Ok(true) => return undone,
@@ -74,48 +76,70 @@ pub(crate) async fn undo(world: &World, record: &Record, folder: &Path, of: &Abs
     }
     if let Some((network, name)) = &made.group {
         let what = format!("security group {name} in {network}");
-        let deleted = delete_group(world, &waiter, of, network, instance.as_deref()).await;
+        let deleted = delete_group(world, &waiter, of, network, &instances).await;
         undone.note_found(what, deleted.map_err(|error| format!("{error:#}")));
     }
     delete_profile(world, record, &mut undone).await;
     undone
 }
 
-/// Terminates the instance, if one was launched, together with volumes that would outlive it.
-async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Undone) -> Option<String> {
+/// Terminates what was launched, after spot requests that may be open were cancelled. Gives what it terminated.
+async fn terminate(world: &World, record: &Record, role: &Role, undone: &mut Undone) -> Vec<String> {
     let ec2 = &world.fleet.ec2;
-    let id = match (&record.instance, &record.launch) {
-        (Some(id), _) => id.clone(),
-        // EC2 did not refuse it: what it does not show yet, it may still bring.
-        (None, Some((launch, _))) => match shown(world, async || launch::with_token(ec2, &launch.token).await).await {
-            Ok(Some(found)) => found.id,
-            unknown => {
-                undone.instance_left = true;
-                let why = "EC2 has given no answer to it, and shows no box yet".to_owned();
-                let why = unknown.err().map_or(why, |error| format!("{error:#}"));
-                undone.left.push((format!("the launch of box {}", record.name), why));
-                return None;
+    let mut instances: BTreeSet<_> = record.instance.iter().chain(&record.arrived).cloned().collect();
+    match &record.launch {
+        Some((launch, sent)) if launch.open().is_some() && (!record.requests.is_empty() || instances.is_empty()) => {
+            match withdraw(world, launch, *sent, &record.requests).await {
+                Ok(came) => instances.extend(came),
+                Err(error) => {
+                    undone.instance_left = true;
+                    undone.left.push((format!("the spot request for box {}", record.name), format!("{error:#}")));
+                }
             }
-        },
-        (None, None) => return None,
-    };
+        }
+        Some((launch, _)) if instances.is_empty() => {
+            // EC2 did not refuse it: what it does not show yet, it may still bring.
+            match shown(world, async || launch::with_token(ec2, &launch.token).await).await {
+                Ok(Some(found)) => {
+                    instances.insert(found.id);
+                }
+                unknown => {
+                    undone.instance_left = true;
+                    let why = "EC2 has given no answer to it, and shows no box yet".to_owned();
+                    let why = unknown.err().map_or(why, |error| format!("{error:#}"));
+                    undone.left.push((format!("the launch of box {}", record.name), why));
+                }
+            }
+        }
+        _ => {}
+    }
+    for id in &instances {
+        terminate_one(world, id, record, role, undone).await;
+    }
+    instances.into_iter().collect()
+}
+
+/// Terminates an instance, together with volumes that would outlive it.
+async fn terminate_one(world: &World, id: &str, record: &Record, role: &Role, undone: &mut Undone) {
+    let ec2 = &world.fleet.ec2;
     // A box that EC2 does not show yet would not be known to it when it is to be terminated either.
-    if let Err(error) = shown(world, async || launch::with_id(ec2, &id).await).await {
+    if let Err(error) = shown(world, async || launch::with_id(ec2, id).await).await {
         world.printer.detail(&format!("{error:#}"));
     }
-    let kept: Vec<_> = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str()).collect();
+    // What was taken over had data before: it stays, and the box only lets go of it.
+    let taken_over = |device: &str| record.found.iter().any(|found| found.device == device);
+    let kept = role.volumes.iter().filter(|volume| volume.keep).map(|volume| volume.device.as_str());
+    let kept: Vec<_> = kept.filter(|device| !taken_over(device)).collect();
     if !kept.is_empty()
-        && let Err(error) = launch::drop_volumes(ec2, &id, &kept).await
+        && let Err(error) = launch::drop_volumes(ec2, id, &kept).await
     {
         undone.left.push((format!("volumes {} of box {id}", kept.join(", ")), error.to_string()));
     }
-    undone.instance_left = !undone.note(format!("box {id}"), launch::terminate(ec2, &id).await);
-    if !undone.instance_left
-        && let Err(error) = KnownHosts::open(&world.fleet.region).and_then(|hosts| hosts.forget(&id))
-    {
+    if !undone.note(format!("box {id}"), launch::terminate(ec2, id).await) {
+        undone.instance_left = true;
+    } else if let Err(error) = KnownHosts::open(&world.fleet.region).and_then(|hosts| hosts.forget(id)) {
         world.printer.detail(&format!("host keys of box {id}: {error}"));
     }
-    Some(id)
 }
 
 /// An instance that was launched a moment ago, as soon as EC2 shows it; `None` if it shows none for too long.
@@ -143,13 +167,13 @@ async fn in_use(
     record: &Record,
     folder: &Path,
     of: &AbsoluteName,
-    instance: Option<&str>,
+    instances: &[String],
 ) -> Result<bool, CallError> {
     if journal::others(folder, record) {
         return Ok(true);
     }
     let there = instances::find(&world.fleet.ec2, &Which::Name(of), &State::LIVE).await?;
-    Ok(there.iter().any(|other| Some(other.id.as_str()) != instance))
+    Ok(there.iter().any(|other| !instances.contains(&other.id)))
 }
 
 /// Deletes the security group, and says whether it was there.
@@ -158,13 +182,13 @@ async fn delete_group(
     waiter: &Waiter,
     of: &AbsoluteName,
     network: &str,
-    instance: Option<&str>,
+    instances: &[String],
 ) -> anyhow::Result<bool> {
     let ec2 = &world.fleet.ec2;
     let found = security_groups::find(ec2, network, &of.to_aws_name()).await?;
     // Another of that name is not what was made.
     let Some(group) = found.filter(|group| is_of(group, of)) else { return Ok(false) };
-    if let Some(id) = instance {
+    for id in instances {
         let what = format!("box {id} is terminated");
         let gone = waiter.wait(&what, async || {
             let found = launch::with_id(ec2, id).await?;
@@ -182,23 +206,11 @@ async fn delete_group(
 async fn delete_profile(world: &World, record: &Record, undone: &mut Undone) {
     let iam = &world.iam;
     if let Some(name) = &record.made.profile {
-        let deleted = async {
-            let Some(found) = instance_profiles::find_profile(iam, name).await? else { return Ok(false) };
-            for role in &found.roles {
-                instance_profiles::remove_role(iam, name, role).await?;
-            }
-            instance_profiles::delete_profile(iam, name).await.map(|()| true)
-        };
-        undone.note_found(format!("instance profile {name}"), deleted.await);
+        let deleted = instance_profiles::delete_whole_profile(iam, name).await;
+        undone.note_found(format!("instance profile {name}"), deleted);
     }
     if let Some(name) = &record.made.iam_role {
-        let deleted = async {
-            let Some(found) = instance_profiles::find_role(iam, name).await? else { return Ok(false) };
-            for policy in found.policies.keys() {
-                instance_profiles::delete_policy(iam, name, policy).await?;
-            }
-            instance_profiles::delete_role(iam, name).await.map(|()| true)
-        };
-        undone.note_found(format!("IAM role {name}"), deleted.await);
+        let deleted = instance_profiles::delete_whole_role(iam, name, false).await;
+        undone.note_found(format!("IAM role {name}"), deleted);
     }
 }

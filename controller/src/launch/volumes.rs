@@ -1,13 +1,94 @@
-//! The further volumes of a box, named: EC2 tags all volumes of a launch alike.
+//! The further volumes of a box: those of another box that it takes over, attached; and all of them named, since EC2 tags
+//! all volumes of a launch alike.
 
-use crate::aws::launch;
-use crate::instance::{Instance, NAME_TAG};
-use crate::role::Role;
-use crate::wait::{Look, WaitError, Waiter};
+use std::collections::BTreeMap;
+
+use fleetkey_common::aws_names::AbsoluteName;
 
 use super::World;
+use super::kept::Takeover;
+use crate::aws::{launch, volumes};
+use crate::instance::{Instance, NAME_TAG, State};
+use crate::refusal::Refusal;
+use crate::role::Role;
+use crate::volume::{AVAILABLE, BOX_TAG, IN_IMAGES_TAG, Node, OUT_OF_IMAGES, VOLUME_TAG};
+use crate::wait::{Look, WaitError, Waiter};
 
-/// Names the role's further volumes, which EC2 tags all alike at the launch.
+/// The code by which EC2 says that somebody was faster.
+const IN_USE: &str = "VolumeInUse";
+
+/// The code by which EC2 says that a box does not run yet.
+const NOT_RUNNING: &str = "IncorrectState";
+
+/// The tags that all volumes of a launch have.
+pub(super) fn tags_of_all(of: &AbsoluteName, node: Option<&Node>) -> BTreeMap<String, String> {
+    let tags = [(NAME_TAG.to_owned(), of.to_aws_name()), (BOX_TAG.to_owned(), of.to_string())];
+    tags.into_iter().chain(node.into_iter().flat_map(Node::tags)).collect()
+}
+
+/// Attaches what the box takes over. Done already: nothing is done.
+pub(super) async fn take_over(
+    world: &World,
+    waiter: &Waiter,
+    instance: &Instance,
+    found: &[Takeover],
+) -> anyhow::Result<()> {
+    let ec2 = &world.fleet.ec2;
+    for Takeover { id, label, device, .. } in found {
+        let what = format!("volume {id} ({label}) hangs on box {}", instance.id);
+        loop {
+            let free = waiter.wait(&what, async || look(world, id, label, instance).await).await;
+            if !free.map_err(WaitError::into_anyhow)? {
+                break;
+            }
+            let attaching = volumes::attach(ec2, id, &instance.id, device);
+            match waiter.act(&what, attaching).await.map_err(WaitError::into_anyhow)? {
+                Ok(()) => world.printer.note(&format!("volume {id} ({label}) is attached as {device}")),
+                Err(error) if error.code.as_deref() == Some(IN_USE) => {
+                    return Err(anyhow::Error::from(error).context(snatched(id, label, "another box")));
+                }
+                // EC2's parts do not hear of each other at once.
+                Err(error) if error.code.as_deref() == Some(NOT_RUNNING) => {
+                    let pause = async { tokio::time::sleep(std::time::Duration::from_secs(1)).await };
+                    waiter.act(&what, pause).await.map_err(WaitError::into_anyhow)?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a volume is to be attached, once it can be; `false` when it hangs on the box.
+async fn look(world: &World, id: &str, label: &str, instance: &Instance) -> anyhow::Result<Look<bool>> {
+    let ec2 = &world.fleet.ec2;
+    let Some((state, on)) = volumes::state(ec2, id).await? else {
+        return Err(Refusal::new(format!("volume {id} ({label}) is gone")).hint("the same command looks again").into());
+    };
+    match on {
+        Some(on) if on == instance.id && state == "in-use" => Ok(Look::Done(false)),
+        Some(on) if on != instance.id => match launch::with_id(ec2, &on).await? {
+            Some(other) if State::LIVE.contains(&other.state) => Err(snatched(id, label, &format!("box {on}")).into()),
+            _ => Ok(Look::NotYet(format!("it still hangs on {on}"))),
+        },
+        None if state == AVAILABLE => match launch::with_id(ec2, &instance.id).await?.map(|found| found.state) {
+            // EC2 takes it in no other state.
+            Some(State::Running | State::Stopped) => Ok(Look::Done(true)),
+            Some(State::ShuttingDown | State::Terminated) => {
+                Err(Refusal::new(format!("box {} is gone", instance.id)).into())
+            }
+            state => Ok(Look::NotYet(state.map_or("not seen yet", State::as_str).to_owned())),
+        },
+        _ => Ok(Look::NotYet(state)),
+    }
+}
+
+fn snatched(id: &str, label: &str, by: &str) -> Refusal {
+    Refusal::new(format!("volume {id} ({label}) was taken by {by} meanwhile"))
+        .hint("the same command looks again: it takes over another, or makes a blank one")
+}
+
+/// Names the role's further volumes.
 pub(super) async fn name_volumes(
     world: &World,
     waiter: &Waiter,
@@ -26,12 +107,13 @@ pub(super) async fn name_volumes(
     });
     let there = there.await.map_err(WaitError::into_anyhow)?;
     for volume in &role.volumes {
-        let name = volume_name(instance, &volume.name);
         let id = &there[&volume.device];
-        waiter
-            .act(&format!("name {id}"), launch::tag(ec2, id, NAME_TAG, &name))
-            .await
-            .map_err(WaitError::into_anyhow)??;
+        let tags = [
+            (NAME_TAG, volume_name(instance, &volume.name)),
+            (VOLUME_TAG, volume.name.clone()),
+            (IN_IMAGES_TAG, if volume.image { "yes" } else { OUT_OF_IMAGES }.to_owned()),
+        ];
+        waiter.act(&format!("name {id}"), launch::tag(ec2, id, &tags)).await.map_err(WaitError::into_anyhow)??;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::{AgentPackage, is_version};
 use crate::role::{Arch, PackageFormat};
 
 /// The folder of agent packages in the bucket.
-pub(super) const FOLDER: &str = "agent/";
+pub(crate) const FOLDER: &str = "agent/";
 
 /// The version of the form that is written here.
 const FORM: u32 = 1;
@@ -19,6 +19,21 @@ const FORM: u32 = 1;
 /// How many packages the index remembers, so that it stays well below what is read of an object. Objects of older ones
 /// stay in the bucket.
 const REMEMBERED: usize = 50;
+
+/// The digest in the key of a package's object, `agent/<sha256>/<file name>`; `None` for any other key.
+pub(crate) fn digest_of_key(key: &str) -> Option<&str> {
+    let (digest, name) = key.strip_prefix(FOLDER)?.split_once('/')?;
+    (is_digest(digest) && is_plain(name)).then_some(digest)
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a file name can become part of a URL in user-data.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c))
+}
 
 /// A package in the bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +75,7 @@ impl TryFrom<Entry> for PublishedPackage {
 
     fn try_from(entry: Entry) -> Result<Self, String> {
         let Entry { key, sha256, version, format, arch, size, published_at, published_by } = entry;
-        let digest = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        // The key becomes part of a URL in user-data.
-        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._+~-".contains(c));
-        let name = key.strip_prefix(FOLDER).and_then(|rest| rest.strip_prefix(&sha256)?.strip_prefix('/'));
-        if !digest || !is_version(&version) || !name.is_some_and(|name| !name.is_empty() && plain(name)) {
+        if digest_of_key(&key) != Some(&sha256) || !is_version(&version) {
             return Err(format!("{key:?}, version {version:?} of digest {sha256:?}, is no package"));
         }
         let (format, arch) = (format.parse()?, arch.parse()?);
@@ -100,6 +111,9 @@ impl Index {
     /// Where it is in the bucket.
     pub(crate) const KEY: &'static str = "agent/index.json";
 
+    /// The folder of packages, and of the index.
+    pub(crate) const FOLDER: &'static str = FOLDER;
+
     /// Reads the index.
     ///
     /// # Errors
@@ -129,6 +143,23 @@ impl Index {
     /// All packages, the last published first.
     pub(crate) fn packages(&self) -> impl Iterator<Item = &PublishedPackage> {
         self.packages.iter().rev()
+    }
+
+    /// Since when a package is no longer the one for new boxes of its kind; `None` for one that is.
+    pub(crate) fn superseded(&self, package: &PublishedPackage) -> Option<Timestamp> {
+        let kind = |other: &&PublishedPackage| (other.format, other.arch) == (package.format, package.arch);
+        let mut later = self.packages.iter().skip_while(|known| *known != package).skip(1);
+        later.find(kind).map(|next| next.published_at)
+    }
+
+    /// Leaves out the package of this digest. Says whether it is out now: the newest of its kind is never left out.
+    pub(crate) fn leave_out(&mut self, sha256: &str) -> bool {
+        let newest = |package: &PublishedPackage| self.newest(package.format, package.arch) == Some(package);
+        if self.packages.iter().any(|package| package.sha256 == sha256 && newest(package)) {
+            return false;
+        }
+        self.packages.retain(|package| package.sha256 != sha256);
+        true
     }
 
     /// Adds packages, each in place of what it was before, unless it is the newest of its kind already. Says whether

@@ -16,7 +16,7 @@ mod deb;
 mod index;
 mod rpm;
 
-pub(crate) use index::{Index, IndexError, PublishedPackage};
+pub(crate) use index::{FOLDER, Index, IndexError, PublishedPackage, digest_of_key};
 
 /// The package that boxes install.
 const AGENT: &str = "fleetkey-agent";

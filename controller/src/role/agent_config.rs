@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 
+use super::autostop::Autostop;
 use super::model::ManagedAccount;
 use super::problem::RoleError;
 use super::render::AgentInstall;
 use super::words::AccountMode;
 
-/// The file: who may log in to the admin account, then to each account of the role, then where things are.
+/// The file: who may log in to the admin account, then to each account of the role, then where things are, then when the
+/// box powers itself off.
 ///
 /// # Errors
 /// When a key spec still stands for the caller, whom no box knows.
@@ -19,6 +21,7 @@ pub(super) fn agent_toml(
     keys: &[KeySpec],
     accounts: &[ManagedAccount],
     install: &AgentInstall,
+    autostop: Option<&Autostop>,
 ) -> Result<String, RoleError> {
     if keys.contains(&KeySpec::Me) {
         let why = "no box knows who that is; name the person";
@@ -47,6 +50,12 @@ pub(super) fn agent_toml(
     }
     line(&mut text, "\n[push]");
     line(&mut text, &format!("topic = {}", quoted(&install.topic)));
+    if let Some(autostop) = autostop {
+        line(&mut text, "\n[autostop]");
+        for (field, value) in autostop.fields() {
+            line(&mut text, &format!("{field} = {}", quoted(&value)));
+        }
+    }
     Ok(text)
 }
 
@@ -78,6 +87,7 @@ fn quoted(text: &str) -> String {
 mod tests {
     use fleetkey_common::registry::Registry;
 
+    use super::super::words::AutostopAction;
     use super::*;
 
     fn install(endpoint: Option<&str>) -> AgentInstall {
@@ -104,7 +114,9 @@ mod tests {
             account("jenkins", &["@@ci"], AccountMode::Exclusive),
             account("admin", &["@@developers", "bob"], AccountMode::Shared),
         ];
-        let text = agent_toml(&"admin".parse().unwrap(), &keys, &accounts, &install(None)).unwrap();
+        let (after, action) = ("2h".parse().unwrap(), AutostopAction::Terminate);
+        let autostop = Autostop { after, action, max_load: Some(1.5), max_stay: None };
+        let text = agent_toml(&"admin".parse().unwrap(), &keys, &accounts, &install(None), Some(&autostop)).unwrap();
         insta::assert_snapshot!(text, @r#"
         # Written by cloud-init when this box first booted, from the user-data that fleetkey made.
         source = "iam"
@@ -124,12 +136,18 @@ mod tests {
 
         [push]
         topic = "fleetkey-agent-notifications"
+
+        [autostop]
+        after = "2h"
+        action = "terminate"
+        max_load = "1.5"
         "#);
     }
 
     #[test]
     fn an_endpoint_of_ones_own_is_named_with_its_region() {
-        let text = agent_toml(&"admin".parse().unwrap(), &[], &[], &install(Some("http://10.0.0.1:5000"))).unwrap();
+        let text =
+            agent_toml(&"admin".parse().unwrap(), &[], &[], &install(Some("http://10.0.0.1:5000")), None).unwrap();
         insta::assert_snapshot!(text, @r#"
         # Written by cloud-init when this box first booted, from the user-data that fleetkey made.
         source = "iam"
@@ -147,7 +165,7 @@ mod tests {
 
     #[test]
     fn whoever_the_caller_is_must_be_known_by_then() {
-        let error = agent_toml(&"admin".parse().unwrap(), &[KeySpec::Me], &[], &install(None)).unwrap_err();
+        let error = agent_toml(&"admin".parse().unwrap(), &[KeySpec::Me], &[], &install(None), None).unwrap_err();
         insta::assert_snapshot!(error, @r#"key spec "__me__" cannot stand in user-data: no box knows who that is; name the person"#);
     }
 }

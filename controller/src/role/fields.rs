@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use fleetkey_common::did_you_mean::did_you_mean;
+
 use super::node::{Key, Node, Place, Value};
-use super::problem::{Problem, Problems, RoleError, did_you_mean};
+use super::problem::{Problem, Problems, RoleError};
 
 /// What was found wrong so far.
 #[derive(Debug, Default)]

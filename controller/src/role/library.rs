@@ -5,13 +5,16 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fleetkey_common::did_you_mean::did_you_mean;
+
 use super::fields::Findings;
 use super::merge::merge;
 use super::model::{Role, RoleName};
 use super::node::{Node, Place, Value};
-use super::problem::{Problem, Problems, RoleError, did_you_mean};
+use super::problem::{Problem, Problems, RoleError};
 use super::read::{self, Head};
 use super::yaml;
+use crate::folders;
 
 /// The roles that come with the program: name and text.
 const BUILT_IN: &[(&str, &str)] = &[
@@ -51,7 +54,8 @@ impl Library {
     /// # Errors
     /// When a folder cannot be read; the operator's own need not exist.
     pub(crate) fn open(extra: &[PathBuf]) -> Result<Self, RoleError> {
-        Self::of(extra, own_folder().as_deref())
+        let own = folders::config().map(|config| config.join("fleetkey/roles"));
+        Self::of(extra, own.as_deref())
     }
 
     /// The same with the operator's own folder named.
@@ -171,13 +175,6 @@ impl Ancestry<'_> {
         }
         Ok(())
     }
-}
-
-/// `$XDG_CONFIG_HOME/fleetkey/roles`, else `~/.config/fleetkey/roles`.
-fn own_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))?;
-    Some(config.join("fleetkey/roles"))
 }
 
 fn add_folder(roles: &mut BTreeMap<RoleName, Origin>, folder: &Path) -> Result<(), RoleError> {

@@ -214,7 +214,7 @@ extends: [generic-debian-12-box, docker]
 root_volume: {size: 50, kind: gp3}
 volumes:
   - {name: a, size: 1, device: /dev/sdf}
-  - {name: b, size: 2, keep: true, kind: st1}
+  - {name: b, size: 125, keep: true, kind: st1}
 accounts:
   - {account: jenkins, keys: ['@@ci']}
   - {account: jenkins, keys: ['@@ci', bob]}

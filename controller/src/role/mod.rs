@@ -5,6 +5,7 @@
 //! user-data. Nothing here asks AWS, and nothing but [`Library`] reads files.
 
 mod agent_config;
+mod autostop;
 mod cloud_config;
 mod encode;
 mod fields;
@@ -19,19 +20,21 @@ mod problem;
 mod read;
 mod render;
 mod template;
+mod volume;
+mod volumes;
 mod words;
 mod yaml;
 
+pub(crate) use autostop::{Asked, Autostop, Span};
 pub(crate) use library::Library;
+#[cfg(test)]
+pub(crate) use model::RootVolume;
 pub(crate) use model::{BaseImage, Ingress, IngressSource, Role, RoleName};
 pub(crate) use node::{Key, Node, Place, Value};
-pub(crate) use options::{OptionValue, OptionValues};
+pub(crate) use options::{OptionSpec, OptionValue, OptionValues};
 pub(crate) use policies::agent_policies;
 pub(crate) use problem::RoleError;
 pub(crate) use render::{AgentInstall, RenderInput};
-pub(crate) use words::{Arch, PackageFormat, Protocol};
-#[cfg(test)]
-pub(crate) use {
-    model::{RootVolume, Volume},
-    words::VolumeKind,
-};
+pub(crate) use volume::Volume;
+pub(crate) use volumes::VolumeFlag;
+pub(crate) use words::{Arch, AutostopAction, PackageFormat, Protocol};

@@ -11,9 +11,11 @@ use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::AccountName;
 use serde::{Serialize, Serializer};
 
+use super::autostop::Autostop;
 use super::node::Node;
 use super::options::OptionSpec;
 use super::problem::RoleError;
+use super::volume::Volume;
 use super::words::{AccountMode, Arch, FileSystem, PackageFormat, Protocol, VolumeKind};
 
 /// The longest name of a role, in characters: with a namespace before it, it becomes the name of an IAM role, which
@@ -102,6 +104,9 @@ pub(crate) struct Role {
     pub(crate) ephemeral: Option<Ephemeral>,
     /// Whether the agent is installed.
     pub(crate) agent: bool,
+    /// When a box powers itself off for want of use; `None` is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) autostop: Option<Autostop>,
     /// What cloud-init is told, its strings being templates.
     pub(crate) cloud_config: Node,
 }
@@ -182,22 +187,6 @@ pub(crate) struct RootVolume {
     /// Its type; `None` is the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kind: Option<VolumeKind>,
-}
-
-/// A further EBS volume, made blank with the box.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Volume {
-    /// Its name, part of the volume's `Name` tag.
-    pub(crate) name: String,
-    /// The device name that EC2 is told, such as `/dev/sdf`. The box may know the disk by another.
-    pub(crate) device: String,
-    /// Its size in GiB.
-    #[serde(rename = "size")]
-    pub(crate) gib: u32,
-    /// Its type.
-    pub(crate) kind: VolumeKind,
-    /// Whether it outlives the box.
-    pub(crate) keep: bool,
 }
 
 /// A rule of the box's security group.

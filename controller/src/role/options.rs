@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use fleetkey_common::did_you_mean::did_you_mean;
 use serde::Serialize;
 
 use super::fields::{Findings, find};
 use super::model::Role;
 use super::node::{Node, Value};
-use super::problem::{RoleError, did_you_mean};
+use super::problem::RoleError;
 
 /// The longest name, in characters. A tag's key has at most 128.
 /// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html#tag-restrictions>

@@ -5,12 +5,8 @@ use std::collections::BTreeMap;
 use fleetkey_common::registry::Registry;
 use serde_json::Value;
 
-const SOURCE_IAM: &str = include_str!("../../../packaging/iam/agent-source-iam.json");
-const REGISTRY_S3: &str = include_str!("../../../packaging/iam/agent-registry-s3.json");
-const REGISTRY_EC2: &str = include_str!("../../../packaging/iam/agent-registry-ec2.json");
-const REGISTRY_IAM: &str = include_str!("../../../packaging/iam/agent-registry-iam.json");
-const PUSH: &str = include_str!("../../../packaging/iam/agent-push.json");
-const REPORT: &str = include_str!("../../../packaging/iam/agent-report.json");
+use crate::account::shipped;
+use crate::account::words::{Words, partition};
 
 /// The policies by name, for an agent with source `iam`, these registries, push and a status object.
 ///
@@ -25,49 +21,19 @@ pub(crate) fn agent_policies(
     let registry = |registry: &Registry| match registry {
         // The revocations are in the bucket, whichever registries there are.
         Registry::S3 | Registry::Directory => None,
-        Registry::Ec2 => Some(("fleetkey-agent-registry-ec2", REGISTRY_EC2)),
-        Registry::Iam => Some(("fleetkey-agent-registry-iam", REGISTRY_IAM)),
+        Registry::Ec2 => Some("agent-registry-ec2"),
+        Registry::Iam => Some("agent-registry-iam"),
     };
-    let always = [
-        ("fleetkey-agent-source-iam", SOURCE_IAM),
-        ("fleetkey-agent-registry-s3", REGISTRY_S3),
-        ("fleetkey-agent-push", PUSH),
-        ("fleetkey-agent-report", REPORT),
-    ];
-    let words = [
-        ("PARTITION", partition(region)),
-        ("ACCOUNT_ID", account_id),
-        ("REGION", region),
-        ("BUCKET", bucket),
-        ("TOPIC", topic),
-    ];
-    let filled = |(name, text): (&str, &str)| {
-        let document: Value = serde_json::from_str(text).ok()?;
-        Some((name.to_owned(), fill(document, &words)))
+    let always = ["agent-source-iam", "agent-registry-s3", "agent-push", "agent-report"];
+    let words = Words {
+        partition: partition(region).to_owned(),
+        account: account_id.to_owned(),
+        regions: vec![region.to_owned()],
+        bucket: bucket.to_owned(),
+        topic: topic.to_owned(),
     };
-    always.into_iter().chain(registries.iter().filter_map(registry)).filter_map(filled).collect()
-}
-
-/// The partition that a region is in.
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
-fn partition(region: &str) -> &'static str {
-    match region {
-        _ if region.starts_with("cn-") => "aws-cn",
-        _ if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    }
-}
-
-/// Puts the values for the words, within strings alone: what is put in cannot change the document's form.
-fn fill(value: Value, words: &[(&str, &str)]) -> Value {
-    match value {
-        Value::String(text) => Value::String(words.iter().fold(text, |text, (word, value)| text.replace(word, value))),
-        Value::Array(items) => Value::Array(items.into_iter().map(|item| fill(item, words)).collect()),
-        Value::Object(entries) => {
-            Value::Object(entries.into_iter().map(|(key, value)| (key, fill(value, words))).collect())
-        }
-        other => other,
-    }
+    let filled = |file| (format!("fleetkey-{file}"), words.fill(shipped::document(file)));
+    always.into_iter().chain(registries.iter().filter_map(registry)).map(filled).collect()
 }
 
 #[cfg(test)]

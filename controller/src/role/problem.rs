@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use fleetkey_common::did_you_mean::did_you_mean;
 use thiserror::Error;
 
 use super::model::RoleName;
@@ -135,14 +136,5 @@ impl From<RoleError> for Refusal {
         let usage = matches!(error, RoleError::Unknown { .. } | RoleError::Abstract(_) | RoleError::Option { .. });
         let refusal = if usage { Refusal::usage(&error) } else { Refusal::new(&error) };
         hints.into_iter().fold(refusal, Refusal::hint)
-    }
-}
-
-/// ` (did you mean "x"?)` when a known word is close to the one given, else nothing.
-pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    const CUTOFF: f32 = 0.6;
-    match similar::get_close_matches(word.to_ascii_lowercase().as_str(), known, 1, CUTOFF).first() {
-        Some(close) => format!(" (did you mean {close:?}?)"),
-        None => String::new(),
     }
 }

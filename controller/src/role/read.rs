@@ -6,15 +6,15 @@ use fleetkey_common::key_spec::KeySpec;
 
 use super::cloud_config;
 use super::fields::{Findings, find};
-use super::model::{BaseImage, Ephemeral, Ingress, ManagedAccount, Role, RoleName, RootVolume, Volume};
+use super::model::{BaseImage, Ephemeral, Ingress, ManagedAccount, Role, RoleName, RootVolume};
 use super::node::{Key, Node, Place, Value};
 use super::options;
 use super::problem::RoleError;
 use super::words::{AccountMode, Arch, FileSystem, PackageFormat, VolumeKind};
-use super::{ingress, template};
+use super::{autostop, ingress, template, volumes};
 
 /// The fields that are inherited.
-const FIELDS: [&str; 14] = [
+const FIELDS: [&str; 15] = [
     "base_images",
     "package",
     "admin_account",
@@ -27,6 +27,7 @@ const FIELDS: [&str; 14] = [
     "options",
     "ephemeral",
     "agent",
+    "autostop",
     "cloud_config",
     "description",
 ];
@@ -90,17 +91,21 @@ pub(super) fn role(name: &RoleName, head: &Head, merged: &Node) -> Result<Role, 
         admin_account: at("admin_account").and_then(|node| reader.parsed(node, "admin_account")),
         instance_type: at("instance_type").and_then(|node| instance_type(node, reader)),
         root_volume: at("root_volume").map(|node| root_volume(node, reader)),
-        volumes: at("volumes").map(|node| volumes(node, reader)).unwrap_or_default(),
+        volumes: at("volumes").map(|node| volumes::read(node, reader)).unwrap_or_default(),
         ingress: at("ingress").map_or_else(|| default_ingress(head), |node| ingress::read(node, reader)),
         iam_policies: at("iam_policies").map(|node| policies(node, reader)).unwrap_or_default(),
         accounts: at("accounts").map(|node| accounts(node, reader)).unwrap_or_default(),
         options: at("options").map(|node| options::read(node, reader)).unwrap_or_default(),
         ephemeral: at("ephemeral").and_then(|node| ephemeral(node, reader)),
         agent: at("agent").and_then(|node| reader.switch(node, "agent")).unwrap_or(true),
+        autostop: at("autostop").and_then(|node| autostop::read(node, reader)),
         cloud_config: at("cloud_config").cloned().unwrap_or_else(|| cloud_config::empty(&head.place)),
     };
     cloud_config::check(&role.cloud_config, reader);
     template::check(&role.cloud_config, &role.options, reader);
+    if let (Some(fault), Some(node)) = (volumes::mounted_twice(&role), find(&entries, "volumes")) {
+        reader.error(&node.place, fault);
+    }
     if !role.abstract_ {
         complete(&role, &entries, &head.place, reader);
     }
@@ -182,43 +187,6 @@ fn root_volume(node: &Node, findings: &mut Findings) -> RootVolume {
         gib: find(&entries, "size").and_then(|node| gib(node, "root_volume.size, in GiB,", findings)),
         kind: find(&entries, "kind").and_then(|node| findings.word(node, "kind", VolumeKind::WORDS)),
     }
-}
-
-fn volumes(node: &Node, findings: &mut Findings) -> Vec<Volume> {
-    let mut volumes: Vec<Volume> = Vec::new();
-    // Free for volumes on every virtualization: /dev/sdf to /dev/sdp.
-    // <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/device_naming.html>
-    let mut devices = ('f'..='p').map(|letter| format!("/dev/sd{letter}"));
-    for node in findings.list(node, "volumes") {
-        let entries = findings.map(node, "a volume", &["name", "size", "kind", "device", "keep"]);
-        let name = find(&entries, "name").and_then(|node| Some((findings.text(node, "name")?, &node.place)));
-        let size = find(&entries, "size").map(|node| gib(node, "size, in GiB,", findings));
-        let (Some((name, place)), Some(size)) = (name, size) else {
-            findings.error(&node.place, "a volume needs name and size");
-            continue;
-        };
-        if name.parse::<RoleName>().is_err() || volumes.iter().any(|volume| volume.name == name) {
-            findings.error(place, format!("{name:?}: volumes have names of 0-9 a-z . _ -, each its own"));
-        }
-        let device = find(&entries, "device").and_then(|node| {
-            let device = findings.text(node, "device")?;
-            let good = device.starts_with("/dev/sd") || device.starts_with("/dev/xvd");
-            if !good || volumes.iter().any(|volume| volume.device == device) {
-                findings.error(&node.place, format!("device {device:?} is none such as /dev/sdf, or stands twice"));
-            }
-            Some(device)
-        });
-        let free = devices.find(|device| volumes.iter().all(|volume| volume.device != *device));
-        let Some(device) = device.or(free) else {
-            findings.error(&node.place, "there are more volumes than free devices, /dev/sdf to /dev/sdp");
-            continue;
-        };
-        let kind = find(&entries, "kind").and_then(|node| findings.word(node, "kind", VolumeKind::WORDS));
-        let keep = find(&entries, "keep").and_then(|node| findings.switch(node, "keep"));
-        let (kind, keep) = (kind.unwrap_or(VolumeKind::Gp3), keep.unwrap_or(false));
-        volumes.push(Volume { name, device, gib: size.unwrap_or(1), kind, keep });
-    }
-    volumes
 }
 
 fn policies(node: &Node, findings: &mut Findings) -> BTreeMap<String, serde_json::Value> {

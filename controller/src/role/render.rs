@@ -13,6 +13,7 @@ use super::node::{Key, Node, Place, Value};
 use super::options::OptionValues;
 use super::problem::{Problem, Problems, RoleError};
 use super::template::{self, Context};
+use super::volume::{Mount, Volume};
 use super::words::{Arch, PackageFormat};
 
 /// What a box is to be, beside its role.
@@ -74,6 +75,7 @@ const PRINT_HOST_KEYS: &str = "/var/lib/cloud/scripts/per-boot/fleetkey-host-key
 const HOST_KEYS: &str = include_str!("scripts/host-keys.sh");
 const INSTALL_AGENT: &str = include_str!("scripts/install-agent.sh");
 const EPHEMERAL_DISKS: &str = include_str!("scripts/ephemeral-disks.sh");
+const MOUNT_VOLUMES: &str = include_str!("scripts/mount-volumes.sh");
 
 impl Role {
     /// The user-data that a box of this role boots with. Pure: the same input gives the same bytes.
@@ -101,8 +103,11 @@ impl Role {
         if let Some(ephemeral) = &self.ephemeral {
             config = join(config, maker.ephemeral(ephemeral))?;
         }
+        if let Some(volumes) = maker.volumes(&self.volumes) {
+            config = join(config, volumes)?;
+        }
         if let Some(install) = input.agent.filter(|_| self.agent) {
-            let toml = agent_toml(admin, input.keys, &self.accounts, install)?;
+            let toml = agent_toml(admin, input.keys, &self.accounts, install, self.autostop.as_ref())?;
             config = join(config, maker.agent(&toml, install, package)?)?;
         }
         // The role's own comes last: its lists behind ours, so that its commands find the agent in place.
@@ -188,6 +193,33 @@ impl Maker {
         let command = words.into_iter().chain(folders).map(|word| self.text(word)).collect();
         let unmounted = self.list(vec![self.text("ephemeral0")]);
         self.map([("bootcmd", self.list(vec![self.list(command)])), ("mounts", self.list(vec![unmounted]))])
+    }
+}
+
+impl Maker {
+    /// The volumes that are mounted, at every boot, a folder before what is in it; `None` for none. Who owns one may be
+    /// made by cloud-init after that, so that owners are seen to once more.
+    fn volumes(&self, volumes: &[Volume]) -> Option<Node> {
+        let mounted = volumes.iter().filter_map(|volume| Some((volume, volume.mount.as_ref()?)));
+        let mut mounted: Vec<_> = mounted.collect();
+        mounted.sort_by_key(|(_, mount)| &mount.folder);
+        if mounted.is_empty() {
+            return None;
+        }
+        let script = without_comments(MOUNT_VOLUMES);
+        let mut words = vec!["sh", "-c", &script, "fleetkey-volumes"];
+        let mut owners = Vec::new();
+        for (volume, Mount { folder, file_system, owner }) in mounted {
+            let content = if volume.used { "used" } else { "new" };
+            let owned = owner.as_deref().unwrap_or("-");
+            words.extend([&volume.name, &volume.device, folder, file_system.as_str(), owned, content]);
+            if let Some(owner) = owner {
+                owners.push(self.text(format!("! mountpoint -q {folder} || chown {owner} {folder}")));
+            }
+        }
+        let command = self.list(words.into_iter().map(|word| self.text(word)).collect());
+        let mount = ("bootcmd", self.list(vec![command]));
+        Some(if owners.is_empty() { self.map([mount]) } else { self.map([mount, ("runcmd", self.list(owners))]) })
     }
 }
 

@@ -246,3 +246,30 @@ fn user_data_of_every_built_in_role_fits_into_ec2_as_it_is() {
         }
     }
 }
+
+#[test]
+fn volumes_are_mounted_at_every_boot_a_folder_before_what_is_in_it_and_given_to_their_owners() {
+    let text = "
+volumes:
+  - {name: in, size: 1, mount: /srv/data/in, file_system: xfs, owner: 'www-data:adm'}
+  - {name: raw, size: 1}
+  - {name: data, size: 1, mount: /srv/data, keep: true}
+";
+    let read = |role: &Role| -> serde_json::Value {
+        serde_saphyr::from_str(&rendered(role, &[], None).unwrap().text).unwrap()
+    };
+    let words = |role: &Role| {
+        let command = read(role)["bootcmd"][0].clone();
+        let words = command.as_array().unwrap()[3..].iter().map(|word| word.as_str().unwrap().to_owned());
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let mut role = mine(text);
+    let data = "fleetkey-volumes data /dev/sdh /srv/data ext4 -";
+    let inner = "in /dev/sdf /srv/data/in xfs www-data:adm new";
+    assert_eq!(words(&role), format!("{data} new {inner}"));
+    assert_eq!(read(&role)["runcmd"][0], "! mountpoint -q /srv/data/in || chown www-data:adm /srv/data/in");
+    role.volumes[2].used = true;
+    assert_eq!(words(&role), format!("{data} used {inner}"));
+    let none = read(&mine("volumes: [{name: raw, size: 1}]\n"));
+    assert!(none.get("bootcmd").is_none() && none.get("runcmd").is_none());
+}

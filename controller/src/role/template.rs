@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use fleetkey_common::did_you_mean::did_you_mean;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use super::fields::Findings;
 use super::node::{Node, Place, Value};
 use super::options::{OptionSpec, OptionValues, bytes};
-use super::problem::{RoleError, did_you_mean};
+use super::problem::RoleError;
 
 /// The names that templates know.
 const NAMES: [&str; 8] = ["options", "name", "namespace", "role", "region", "arch", "package", "admin_account"];

@@ -104,6 +104,16 @@ words! {
 }
 
 words! {
+    /// What EC2 does with a box that powers itself off (`InstanceInitiatedShutdownBehavior`).
+    AutostopAction: "what becomes of a box" {
+        /// It can be started again.
+        Stop = "stop",
+        /// It is gone.
+        Terminate = "terminate",
+    }
+}
+
+words! {
     /// What is let in.
     Protocol: "a protocol" {
         /// TCP.

@@ -26,7 +26,7 @@ async fn publish(operator: &Operator, files: &[&Path], more: &[&str]) -> Result<
 /// What became of each package, in the order of the command line.
 fn results(ran: &Ran) -> Result<Vec<String>> {
     let rows = json(ran)?;
-    let rows = rows.as_array().context("there are rows")?;
+    let rows = rows["packages"].as_array().context("there are rows")?;
     Ok(rows.iter().map(|row| row["result"].as_str().unwrap_or_default().to_owned()).collect())
 }
 
@@ -34,7 +34,7 @@ fn results(ran: &Ran) -> Result<Vec<String>> {
 async fn listed(operator: &Operator) -> Result<Vec<String>> {
     let rows = json(&operator.run(&["agent", "list", "--output", "json"]).await?.ended(0))?;
     let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-    let rows = rows.as_array().context("there are rows")?.iter();
+    let rows = rows["packages"].as_array().context("there are rows")?.iter();
     Ok(rows
         .map(|row| {
             let newest = if row["newest"] == true { " newest" } else { "" };

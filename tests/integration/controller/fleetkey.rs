@@ -13,7 +13,7 @@ use fleetkey_tests::program;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -38,6 +38,8 @@ pub(super) struct Ran {
 /// The program while it runs, killed when dropped.
 pub(super) struct Running {
     child: Child,
+    /// What of stderr was read while it ran.
+    said: Vec<u8>,
 }
 
 impl Running {
@@ -52,9 +54,24 @@ impl Running {
         Ok(kill(Pid::from_raw(i32::try_from(id)?), signal)?)
     }
 
+    /// Waits until it has said this on stderr.
+    pub(super) async fn says(&mut self, words: &str) -> Result<()> {
+        let stderr = self.child.stderr.as_mut().context("stderr is a pipe")?;
+        let said = &mut self.said;
+        let says = async {
+            while !String::from_utf8_lossy(said).contains(words) {
+                anyhow::ensure!(stderr.read_buf(said).await? > 0, "it ended without saying {words:?}");
+            }
+            Ok(())
+        };
+        timeout(DEADLINE, says).await.context("it does not say so")?
+    }
+
     /// Waits until it has ended.
     pub(super) async fn end(self) -> Result<Ran> {
-        Operator::ran(self.child.wait_with_output().await?)
+        let mut output = self.child.wait_with_output().await?;
+        output.stderr.splice(..0, self.said);
+        Operator::ran(output)
     }
 }
 
@@ -131,7 +148,8 @@ impl Operator {
 
     /// Starts the program with these arguments; it is killed when dropped.
     pub(super) fn start(&self, arguments: &[&str]) -> Result<Running> {
-        Ok(Running { child: self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()? })
+        let child = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]).spawn()?;
+        Ok(Running { child, said: Vec::new() })
     }
 
     /// The program with these arguments and variables, without a terminal; ended when dropped.
@@ -145,14 +163,34 @@ impl Operator {
 
     /// Runs the program on a terminal, where somebody types this answer; what it shows is all in `stdout`.
     pub(super) async fn at_a_terminal(&self, arguments: &[&str], answer: &str) -> Result<Ran> {
+        self.asked(arguments, answer, async || Ok(())).await
+    }
+
+    /// The same, where this is done before the answer is typed, once the program asks.
+    pub(super) async fn asked(
+        &self,
+        arguments: &[&str],
+        answer: &str,
+        meanwhile: impl AsyncFnOnce() -> Result<()>,
+    ) -> Result<Ran> {
         let command = self.command(arguments, &[("FLEETKEY_ZONE", "us-west-2a")]);
         let line = format!("{} {}", program("fleetkey").display(), arguments.join(" "));
         let variables = command.as_std().get_envs().filter_map(|(name, value)| Some((name, value?)));
         let mut terminal = Command::new("script");
         terminal.args(["-qec", &line, "/dev/null"]).env_clear().envs(variables).kill_on_drop(true);
         let mut running = terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut shown = Vec::new();
+        let stdout = running.stdout.as_mut().context("stdout is a pipe")?;
+        let asks = async {
+            while !shown.ends_with(b"[y/N] ") && stdout.read_buf(&mut shown).await? > 0 {}
+            anyhow::Ok(())
+        };
+        timeout(DEADLINE, asks).await.context("nothing is asked")??;
+        meanwhile().await?;
         running.stdin.as_mut().context("stdin is a pipe")?.write_all(answer.as_bytes()).await?;
-        let output = timeout(DEADLINE, running.wait_with_output()).await.context("the question is not answered")??;
+        let mut output =
+            timeout(DEADLINE, running.wait_with_output()).await.context("the question is not answered")??;
+        output.stdout.splice(..0, shown);
         Self::ran(output)
     }
 

@@ -46,7 +46,7 @@ async fn take(operator: &Operator, namespace: &str) -> Result<String> {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let taken = operator.json(namespace, &["image", "web"]).await?;
-    Ok(taken["image"]["id"].as_str().context("an image has an id")?.to_owned())
+    Ok(taken["id"].as_str().context("an image has an id")?.to_owned())
 }
 
 #[tokio::test]
@@ -63,17 +63,20 @@ async fn an_image_of_a_stopped_box_carries_its_options_and_the_next_generation()
     let id = stopped(&operator.cloud, &box_tags).await?;
     let ran = operator.verb("/prod/", &["image", "web", "-I", &id, "--output", "json"]).await?.ended(0);
     let taken: serde_json::Value = serde_json::from_str(&ran.stdout)?;
-    let image = taken["image"]["id"].as_str().context("an image has an id")?;
-    assert!(ran.stderr.ends_with(&format!("image {image} of box {id} is available\n")), "{}", ran.stderr);
-    let name = taken["image"]["name"].as_str().context("an image has a name")?;
+    let image = taken["id"].as_str().context("an image has an id")?;
+    let said = format!(
+        "image {image} of box {id} is available\nhint: fleetkey recreate /prod/web -i {image} makes a box of it\n"
+    );
+    assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
+    let name = taken["name"].as_str().context("an image has a name")?;
     assert!(name.starts_with("prod_web__20") && name.len() == "prod_web__2026-11-21__04-05-06".len(), "{name}");
-    assert_eq!((taken["image"]["generation"].as_u64(), taken["image"]["state"].as_str()), (Some(2), Some("available")));
+    assert_eq!((taken["generation"].as_u64(), taken["state"].as_str()), (Some(2), Some("available")));
 
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let mut expected = vec![pair("Name", "prod_web"), pair("data_gib", "100"), pair("generation", "2")];
     assert_eq!(tags(&operator.cloud, image).await?, expected);
     expected.insert(2, pair("fleetkey:image", image));
-    let snapshot = taken["image"]["snapshots"][0].as_str().context("it has a snapshot")?;
+    let snapshot = taken["snapshots"][0].as_str().context("it has a snapshot")?;
     assert_eq!(tags(&operator.cloud, snapshot).await?, expected);
     Ok(())
 }
@@ -309,6 +312,9 @@ async fn fault_10_ids_of_both_lengths_are_taken_and_bad_command_lines_end_with_2
         assert!(ran.stderr.contains(said) && ran.stdout.is_empty(), "{arguments:?}: {}", ran.stderr);
     }
     let none = operator.verb("/", &["list-images", "web"]).await?.ended(0);
-    assert_eq!(none.stderr, "there is no image of /web in us-west-2\n");
+    assert_eq!(
+        none.stderr,
+        "there is no image of /web in us-west-2\nhint: fleetkey image /web takes one of a box that is stopped\n"
+    );
     Ok(())
 }

@@ -31,7 +31,7 @@ async fn a_box_is_stopped_started_rebooted_and_terminated_and_those_of_others_ar
         let ran = operator.verb("/prod/", &[&arguments[..], &["--output", "json"]].concat()).await?.ended(0);
         assert!(ran.stderr.contains(&format!("box {id} {said}\n")), "{verb:?}: {}", ran.stderr);
         let json: serde_json::Value = serde_json::from_str(&ran.stdout)?;
-        assert_eq!((json["box"]["id"].as_str(), json["box"]["state"].as_str()), (Some(&*id), Some(found.as_str())));
+        assert_eq!((json["id"].as_str(), json["state"].as_str()), (Some(&*id), Some(found.as_str())));
         assert_eq!(state(&operator.cloud, &id).await?, found);
     }
     assert_eq!(state(&operator.cloud, &other).await?, InstanceStateName::Running);

@@ -80,7 +80,11 @@ async fn ordinals_count_the_boxes_of_a_role_and_within_a_cluster_when_one_is_nam
 async fn where_there_is_no_box_this_is_said_and_is_no_failure() -> Result<()> {
     let operator = Operator::new("alice").await?;
     for (arguments, said) in [
-        (&["list"][..], "there is no box in /prod/ in us-west-2\n"),
+        (
+            &["list"][..],
+            "there is no box in /prod/ in us-west-2\n\
+             hint: fleetkey create ROLE makes one; fleetkey role list names the roles\n",
+        ),
         (&["list", "web"], "there is no box /prod/web in us-west-2\n"),
     ] {
         let ran = operator.verb("/prod/", arguments).await?.ended(0);

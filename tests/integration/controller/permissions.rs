@@ -23,10 +23,10 @@ const LIFECYCLE: &str = "controller-lifecycle";
 const SSH: &str = "controller-ssh";
 const REFRESH_INGRESS: &str = "controller-refresh-ingress";
 const PUBLISH_AGENT: &str = "controller-publish-agent";
-const FIRST_USE: &str = "controller-first-use";
+const INIT: &str = "controller-init";
 
 /// In AWS, who may list a bucket may ask whether it is there; to moto this is a permission of its own.
-const HEAD_BUCKET: &str = r#"{"Version":"2012-10-17",
+pub(super) const HEAD_BUCKET: &str = r#"{"Version":"2012-10-17",
     "Statement":[{"Effect":"Allow","Action":["s3:HeadBucket"],"Resource":["arn:aws:s3:::*"]}]}"#;
 
 /// An operator who may do what one shipped policy says, on a server that holds every call against it.
@@ -297,7 +297,7 @@ async fn boxes_and_images_need_every_permission_of_their_policy_and_no_other() -
 
 #[tokio::test]
 async fn bucket_and_topic_are_made_at_first_use_by_whoever_may() -> Result<()> {
-    let limited = Limited::new(FIRST_USE, &[HEAD_BUCKET]).await?;
+    let limited = Limited::new(INIT, &[HEAD_BUCKET]).await?;
     let register = ShippedPolicy::read(REGISTER, limited.cloud(), USER)?.for_moto();
     let put = limited.cloud().iam().put_user_policy().user_name(USER).policy_name("register");
     put.policy_document(register).send().await?;

@@ -1,13 +1,14 @@
 //! What a box does with rendered user-data: the real cloud-init's schema, its YAML reader, and the scripts themselves.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 use fleetkey_tests::nspawn::{self, SystemdBox};
+use fleetkey_tests::pages::repository;
 use sha2::{Digest as _, Sha256};
 
 use super::roles::Machine;
-use crate::docs::root;
 
 /// Where a box serves files to itself.
 const SERVER: &str = "http://127.0.0.1:8000";
@@ -29,14 +30,17 @@ fn cloud_init_finds_nothing_wrong_with_the_user_data_of_any_role() -> Result<()>
     let machine = Machine::new()?;
     let listed = machine.run(&["role", "list", "--output", "json"])?.ended(0);
     let listed: serde_json::Value = serde_json::from_str(&listed.stdout)?;
-    let launched = listed.as_array().context("a list")?.iter().filter(|role| role["abstract"] == false);
+    let launched = listed["roles"].as_array().context("a list")?.iter().filter(|role| role["abstract"] == false);
     let mut roles: Vec<String> = launched.filter_map(|role| role["name"].as_str().map(str::to_owned)).collect();
     for generic in roles.clone() {
         machine.role(&format!("{generic}-docker"), format!("extends: [{generic}, docker]\n"))?;
         roles.push(format!("{generic}-docker"));
     }
-    machine.role("jenkins-box", std::fs::read(root().join("docs/usage/examples/jenkins-box.yaml"))?)?;
+    machine.role("jenkins-box", std::fs::read(repository().join("docs/usage/examples/jenkins-box.yaml"))?)?;
     roles.push("jenkins-box".to_owned());
+    let volumes = "volumes: [{name: data, size: 1, mount: /srv/data, owner: admin, keep: true}]";
+    machine.role("volume-box", format!("extends: [generic-debian-12-box]\n{volumes}\n"))?;
+    roles.push("volume-box".to_owned());
 
     let booted = SystemdBox::cloud_builder().boot();
     let valid = |text: &str| {
@@ -208,11 +212,21 @@ fn the_package_is_fetched_by_whatever_the_image_has_and_again_when_that_fails() 
     Ok(())
 }
 
-#[test]
-fn disks_of_the_instance_are_mounted_at_every_boot_and_no_others_are_touched() -> Result<()> {
-    let script = root().join("controller/src/role/scripts/ephemeral-disks.sh");
-    let output = Command::new(nspawn::script("disks")).arg(nspawn::cloud_root_file_system()).arg(script).output()?;
+/// Runs one of the shell programs that try a script about disks.
+fn try_disks(program: &str, root_file_system: &Path, script: &str) -> Result<()> {
+    let script = repository().join("controller/src/role/scripts").join(script);
+    let output = Command::new(nspawn::script(program)).arg(root_file_system).arg(script).output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     Ok(())
+}
+
+#[test]
+fn disks_of_the_instance_are_mounted_at_every_boot_and_no_others_are_touched() -> Result<()> {
+    try_disks("disks", nspawn::cloud_root_file_system(), "ephemeral-disks.sh")
+}
+
+#[test]
+fn volumes_are_mounted_at_every_boot_and_one_that_is_not_blank_is_never_formatted() -> Result<()> {
+    try_disks("volumes", &nspawn::disk_root_file_system(), "mount-volumes.sh")
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::pages::{fences, repository};
 use fleetkey_tests::program;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::fleetkey::Ran;
-use crate::docs::{root, split};
 
 /// A machine with a home and nothing else.
 pub(super) struct Machine {
@@ -63,7 +63,7 @@ fn roles_are_listed_shown_and_explained_without_aws() -> Result<()> {
     assert_eq!(machine.run(&["list-roles"])?.ended(0).stdout, listed.stdout);
     let listed = json(&machine.run(&["role", "list", "--output", "json"])?.ended(0))?;
     let names: Vec<&str> =
-        listed.as_array().context("a list")?.iter().filter_map(|role| role["name"].as_str()).collect();
+        listed["roles"].as_array().context("a list")?.iter().filter_map(|role| role["name"].as_str()).collect();
     assert_eq!(
         names,
         [
@@ -81,7 +81,10 @@ fn roles_are_listed_shown_and_explained_without_aws() -> Result<()> {
     let options = machine.run(&["role", "options", "mine"])?.ended(0);
     assert_eq!(options.stdout, "OPTION  TYPE  DEFAULT  HELP\nsize    size  1G       how much\n");
     assert_eq!(machine.run(&["list-options", "mine"])?.ended(0).stdout, options.stdout);
-    assert_eq!(json(&machine.run(&["role", "options", "mine", "--output", "json"])?)?["size"]["default"], "1G");
+    assert_eq!(
+        json(&machine.run(&["role", "options", "mine", "--output", "json"])?)?["options"]["size"]["default"],
+        "1G"
+    );
 
     let shown = machine.run(&["role", "show", "mine"])?.ended(0);
     machine.file("elsewhere/again.yaml", &shown.stdout)?;
@@ -114,9 +117,9 @@ fn faults_are_told_with_file_line_and_column_and_end_with_1() -> Result<()> {
     machine.file("b.yaml", "extends: [a]\nabstract: true\n")?;
     let checked = machine.run(&["role", "check", "a.yaml", "--output", "json"])?.ended(1);
     let fault = "a.yaml";
-    assert_eq!(json(&checked)?[0]["role"], "a");
+    assert_eq!(json(&checked)?["roles"][0]["role"], "a");
     assert!(
-        json(&checked)?[0]["faults"][0].as_str().context("a fault")?.ends_with("a -> b -> a"),
+        json(&checked)?["roles"][0]["faults"][0].as_str().context("a fault")?.ends_with("a -> b -> a"),
         "{fault}: {checked:?}"
     );
     let missing = machine.run(&["role", "check", "nowhere.yaml"])?.ended(1);
@@ -224,9 +227,9 @@ fn user_data_that_is_too_long_for_ec2_is_refused_with_its_size() -> Result<()> {
 #[test]
 fn the_roles_in_the_documentation_are_right_and_come_to_what_it_says() -> Result<()> {
     let machine = Machine::new()?;
-    let page = std::fs::read_to_string(root().join("docs/usage/roles.md"))?;
+    let page = std::fs::read_to_string(repository().join("docs/usage/roles.md"))?;
     let (mut roles, mut outcomes) = (Vec::new(), Vec::new());
-    for block in split(&page).0.into_iter().filter(|block| block.language == "yaml") {
+    for block in fences(&page).into_iter().filter(|block| block.language == "yaml") {
         let (first, rest) = block.text.split_once('\n').context("a block has lines")?;
         match (
             first.strip_prefix("# fleetkey role show "),

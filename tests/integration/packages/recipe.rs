@@ -1,9 +1,10 @@
 //! The recipe itself: the same packages every time, and none of a program that would not run.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::Command;
 
-use fleetkey_tests::packages::{Packages, build};
+use fleetkey_tests::packages::{Packages, build, build_saying};
 use tempfile::TempDir;
 
 /// What lintian cannot know: the project has no host, no pages for man, and packages of its own making.
@@ -18,12 +19,25 @@ fn programs(names: &[&str]) -> TempDir {
     folder
 }
 
+/// What says manual pages and completions in place of fleetkey.
+fn sayer(folder: &TempDir) -> PathBuf {
+    let path = folder.path().join("sayer");
+    std::fs::write(
+        &path,
+        "#!/bin/sh\nif [ \"$1\" = man ]; then echo page >\"$2/fleetkey.1\"; else echo for \"$2\"; fi\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
 #[test]
 fn both_programs_get_both_packages_and_the_same_input_gives_the_same_bytes() {
     let programs = programs(&["fleetkey", "fleetkey-agent"]);
     let outputs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let says = sayer(&programs);
     let made = outputs.each_ref().map(|output| {
-        let listed = build(programs.path(), output.path(), "x86_64").unwrap();
+        let listed = build_saying(programs.path(), output.path(), "x86_64", &says).unwrap();
         let bytes: Vec<_> = listed.lines().map(|path| std::fs::read(path).unwrap()).collect();
         (listed.lines().map(|path| path.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>(), bytes)
     });
@@ -39,6 +53,31 @@ fn both_programs_get_both_packages_and_the_same_input_gives_the_same_bytes() {
     let mut names = made[0].0.clone();
     names.sort();
     assert_eq!(names, wanted);
+}
+
+#[test]
+fn both_packages_of_the_controller_bring_manual_pages_and_completions() {
+    let (programs, output, tree) = (programs(&["fleetkey"]), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let silent = build(programs.path(), output.path(), "x86_64").unwrap_err().to_string();
+    assert!(silent.contains("said no manual pages"), "{silent}");
+    let listed = build_saying(programs.path(), output.path(), "x86_64", &sayer(&programs)).unwrap();
+    let (deb, rpm) =
+        (listed.lines().find(|path| path.ends_with(".deb")), listed.lines().find(|path| path.ends_with(".rpm")));
+    let extract = Command::new("dpkg-deb").arg("--extract").arg(deb.unwrap()).arg(tree.path()).status();
+    assert!(extract.unwrap().success());
+    let inside = Command::new("rpm").args(["-qlp", rpm.unwrap()]).output().unwrap().stdout;
+    let inside = String::from_utf8(inside).unwrap();
+    for (path, shell) in [
+        ("usr/share/bash-completion/completions/fleetkey", "bash"),
+        ("usr/share/fish/vendor_completions.d/fleetkey.fish", "fish"),
+        ("usr/share/zsh/site-functions/_fleetkey", "zsh"),
+        ("usr/share/zsh/vendor-completions/_fleetkey", "zsh"),
+    ] {
+        assert_eq!(std::fs::read_to_string(tree.path().join(path)).unwrap(), format!("for {shell}\n"));
+        assert!(inside.lines().any(|line| line == format!("/{path}")), "{path}: {inside}");
+    }
+    assert!(tree.path().join("usr/share/man/man1/fleetkey.1.gz").exists());
+    assert!(inside.contains("/usr/share/man/man1/fleetkey.1.gz\n"), "{inside}");
 }
 
 #[test]

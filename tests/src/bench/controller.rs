@@ -155,7 +155,8 @@ fn all_at_once(commands: impl IntoIterator<Item = Command>) -> Result<Duration> 
     Ok(start.elapsed())
 }
 
-fn tags(resource: ResourceType, tags: &[(&str, &str)]) -> TagSpecification {
+/// Tags for what a call makes.
+pub(super) fn tags(resource: ResourceType, tags: &[(&str, &str)]) -> TagSpecification {
     let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
     TagSpecification::builder().resource_type(resource).set_tags(Some(tags)).build()
 }
@@ -172,7 +173,8 @@ async fn launch_many(cloud: &Cloud) -> Result<()> {
     Ok(())
 }
 
-async fn any_image(cloud: &Cloud) -> Result<String> {
+/// An image to launch instances from.
+pub(super) async fn any_image(cloud: &Cloud) -> Result<String> {
     let images = cloud.ec2().describe_images().send().await?.images.unwrap_or_default();
     images.into_iter().find_map(|image| image.image_id).context("moto has images")
 }

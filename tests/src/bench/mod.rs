@@ -10,6 +10,7 @@ use crate::cloud::Cloud;
 use crate::moto::Moto;
 use progress::Progress;
 
+mod account;
 mod calls;
 mod controller;
 mod latency;
@@ -53,11 +54,14 @@ pub enum Section {
     Size,
     /// The operator's program.
     Controller,
+    /// The operator's program on a large account.
+    Account,
 }
 
 impl Section {
     /// All, in the order of the table. The syncs come late: moto is slower once it holds 10,000 people.
-    pub const ALL: [Self; 6] = [Self::Latency, Self::Lookup, Self::Resident, Self::Controller, Self::Sync, Self::Size];
+    pub const ALL: [Self; 7] =
+        [Self::Latency, Self::Lookup, Self::Resident, Self::Controller, Self::Account, Self::Sync, Self::Size];
 
     /// The name by which it is asked for.
     pub fn name(self) -> &'static str {
@@ -68,6 +72,7 @@ impl Section {
             Self::Sync => "sync",
             Self::Size => "size",
             Self::Controller => "controller",
+            Self::Account => "account",
         }
     }
 }
@@ -118,6 +123,7 @@ pub fn run(options: Options) -> Result<Report> {
             Section::Sync => sync::run(&mut bench),
             Section::Size => lookup::sizes(&mut bench),
             Section::Controller => controller::run(&mut bench),
+            Section::Account => account::run(&mut bench),
         };
         measured.with_context(|| format!("the section {} failed", section.name()))?;
     }

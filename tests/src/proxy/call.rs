@@ -11,6 +11,8 @@ use crate::http::Message;
 pub struct Call {
     /// The service's signing name, such as `s3`; `unsigned` for a request without a signature.
     pub service: String,
+    /// The region that the request is signed for; nothing for a request without a signature.
+    pub region: String,
     /// The action as IAM policies name it, such as `GetObject`.
     pub action: String,
     /// The request's path and query, as sent.
@@ -25,8 +27,8 @@ pub struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, action, target, body, status, took } = self;
-        write!(f, "{service}:{action} {target} + {} bytes -> {status:?} in {took:?}", body.len())
+        let Self { service, region, action, target, body, status, took } = self;
+        write!(f, "{service}:{action} {region} {target} + {} bytes -> {status:?} in {took:?}", body.len())
     }
 }
 
@@ -41,24 +43,25 @@ pub fn count(calls: &[Call]) -> BTreeMap<String, usize> {
 
 /// Reads what a request is for.
 pub fn classify(request: &Message) -> Call {
-    let service = service(request).unwrap_or("unsigned").to_owned();
+    let service = credential(request, 3).unwrap_or("unsigned").to_owned();
+    let region = credential(request, 2).unwrap_or_default().to_owned();
     let action = match service.as_str() {
         "s3" => s3_action(request),
         _ => action(request).unwrap_or_else(|| request.method().to_owned()),
     };
     let (target, body) = (request.target().to_owned(), request.body.clone());
-    Call { service, action, target, body, status: None, took: Duration::ZERO }
+    Call { service, region, action, target, body, status: None, took: Duration::ZERO }
 }
 
-/// The fourth part of `Credential=KEY/DATE/REGION/SERVICE/aws4_request`, in the header or a presigned URL.
+/// A part, counted from 0, of `Credential=KEY/DATE/REGION/SERVICE/aws4_request`, in the header or a presigned URL.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html>
-fn service(request: &Message) -> Option<&str> {
+fn credential(request: &Message, part: usize) -> Option<&str> {
     let header = request.header("authorization").and_then(|value| value.split_once("Credential="));
     if let Some((_, credential)) = header {
-        return credential.split('/').nth(3);
+        return credential.split('/').nth(part);
     }
     let (_, credential) = request.target().split_once("X-Amz-Credential=")?;
-    credential.split("%2F").nth(3)
+    credential.split("%2F").nth(part)
 }
 
 /// The action of a query, JSON or RPC service.
@@ -75,6 +78,18 @@ fn action(request: &Message) -> Option<String> {
     pairs.find_map(|pair| pair.strip_prefix("Action=")).map(str::to_owned)
 }
 
+/// The settings of a bucket: how a query asks for one, and what policies call it.
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>
+const SETTINGS: [(&str, &str); 7] = [
+    ("tagging", "BucketTagging"),
+    ("publicAccessBlock", "BucketPublicAccessBlock"),
+    ("ownershipControls", "BucketOwnershipControls"),
+    ("encryption", "EncryptionConfiguration"),
+    ("versioning", "BucketVersioning"),
+    ("lifecycle", "LifecycleConfiguration"),
+    ("policy", "BucketPolicy"),
+];
+
 /// The action of a path-style S3 request, by its method and the shape of its path.
 fn s3_action(request: &Message) -> String {
     let (path, query) = request.target().split_once('?').unwrap_or((request.target(), ""));
@@ -82,6 +97,12 @@ fn s3_action(request: &Message) -> String {
         return named.to_owned();
     }
     let asks_for = |name: &str| query.split('&').any(|pair| pair == name || pair.starts_with(&format!("{name}=")));
+    let setting = SETTINGS.iter().find(|(name, _)| asks_for(name)).map(|(_, setting)| setting);
+    if let (Some(setting), Some(verb)) =
+        (setting, [("GET", "Get"), ("PUT", "Put")].iter().find(|(method, _)| *method == request.method()))
+    {
+        return format!("{}{setting}", verb.1);
+    }
     let is_object = path.trim_start_matches('/').split_once('/').is_some_and(|(_, key)| !key.is_empty());
     let action = match (request.method(), is_object) {
         ("POST", false) if asks_for("delete") => "DeleteObjects",
@@ -121,6 +142,8 @@ mod tests {
         assert_eq!(kind("GET /b?list-type=2&prefix=people%2F HTTP/1.1", "s3", &[], ""), "s3:ListObjectsV2");
         assert_eq!(kind("GET /b/people/a/1.pub?x-id=GetObject HTTP/1.1", "s3", &[], ""), "s3:GetObject");
         assert_eq!(kind("HEAD /b/key HTTP/1.1", "s3", &[], ""), "s3:HeadObject");
+        assert_eq!(kind("PUT /b?encryption HTTP/1.1", "s3", &[], ""), "s3:PutEncryptionConfiguration");
+        assert_eq!(kind("PUT /b HTTP/1.1", "s3", &[], ""), "s3:CreateBucket");
         let operation = "POST /service/GraniteServiceVersion20100801/operation/PutMetricData HTTP/1.1";
         assert_eq!(kind(operation, "monitoring", &[], ""), "monitoring:PutMetricData");
     }

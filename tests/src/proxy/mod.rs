@@ -3,9 +3,10 @@
 //! It forwards requests as they are, so that signatures stay good, and never makes an answer up unless told to.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -20,30 +21,50 @@ use crate::tls::TestCa;
 
 mod call;
 mod fault;
+mod memory;
 
 pub use call::{Call, classify, count};
 pub use fault::Fault;
+use memory::Memory;
 
 /// What the proxy was told to do.
 #[derive(Debug, Clone, Default)]
 struct Rules {
-    /// By `*`, service, or `service:Action`; the narrowest counts.
+    /// By `*`, service, `service:Action`, or `service:Action region`; the narrowest counts.
     faults: BTreeMap<String, Fault>,
     /// By `service:Action`: what is answered in place of the server's own answer.
     answers: BTreeMap<String, (u16, String)>,
+    /// Who answers in place of the server, if he wants to.
+    player: Option<Player>,
     /// Whether there is no listener, so that connections are refused.
     refusing: bool,
+    /// Whether a call that was answered before is answered the same again.
+    remembering: bool,
+}
+
+type Play = dyn Fn(&Call) -> Option<(u16, String)> + Send + Sync;
+
+#[derive(Clone)]
+struct Player(Arc<Play>);
+
+impl fmt::Debug for Player {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Player")
+    }
 }
 
 impl Rules {
     fn answer_for(&self, call: &Call) -> Option<Message> {
-        let (status, body) = self.answers.get(&format!("{}:{}", call.service, call.action))?;
-        Some(Message::response(&format!("{status} Proxy"), "text/xml", body.as_str()))
+        let played = || self.player.as_ref().and_then(|Player(play)| play(call));
+        let told = self.answers.get(&format!("{}:{}", call.service, call.action)).cloned();
+        let (status, body) = told.or_else(played)?;
+        Some(Message::response(&format!("{status} Proxy"), "text/xml", body))
     }
 
     fn fault_for(&self, call: &Call) -> Option<Fault> {
         let narrow = format!("{}:{}", call.service, call.action);
-        [narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
+        let narrowest = format!("{narrow} {}", call.region);
+        [&narrowest, narrow.as_str(), &call.service, "*"].into_iter().find_map(|of| self.faults.get(of)).copied()
     }
 }
 
@@ -74,7 +95,7 @@ impl Proxy {
         let (report, calls) = mpsc::channel();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let (arrived, held) = watch::channel(Vec::new());
-        let line = Line { upstream, tls, rules: told, report, held: arrived };
+        let line = Line { upstream, tls, rules: told, report, held: arrived, memory: Memory::default() };
         let server =
             Server::start("aws-proxy", move |listener| accept(listener, line)).context("cannot start a proxy")?;
         Ok(Self { server, scheme, rules, calls, held })
@@ -90,10 +111,18 @@ impl Proxy {
     }
 
     /// From now on, spoils every call to `target`: `*`, a service by its signing name (`s3`, `iam`, `ec2`, `sns`,
-    /// `sqs`), or one action of it (`s3:GetObject`). The narrowest rule counts.
+    /// `sqs`), one action of it (`s3:GetObject`), or that in one region (`ec2:DescribeKeyPairs eu-west-1`). The narrowest
+    /// rule counts.
     pub fn spoil(&self, target: &str, fault: Fault) {
         self.rules.send_modify(|rules| {
             rules.faults.insert(target.to_owned(), fault);
+        });
+    }
+
+    /// From now on, calls to `target` are no longer spoiled; those that hang are cut.
+    pub fn mend(&self, target: &str) {
+        self.rules.send_modify(|rules| {
+            rules.faults.remove(target);
         });
     }
 
@@ -103,6 +132,17 @@ impl Proxy {
         self.rules.send_modify(|rules| {
             rules.answers.insert(target.to_owned(), (status, body.to_owned()));
         });
+    }
+
+    /// From now on, this answers the calls to which it has an answer, with a status and XML: for a part of AWS that the
+    /// moto server does not play as AWS does.
+    pub fn play(&self, player: impl Fn(&Call) -> Option<(u16, String)> + Send + Sync + 'static) {
+        self.rules.send_modify(|rules| rules.player = Some(Player(Arc::new(player))));
+    }
+
+    /// From now on, the server is asked each thing once, and its answer is given again to whoever asks the same.
+    pub fn remember(&self) {
+        self.rules.send_modify(|rules| rules.remembering = true);
     }
 
     /// From now on, no connection is taken, and those that are open are cut.
@@ -134,6 +174,19 @@ struct Line {
     rules: watch::Receiver<Rules>,
     report: mpsc::Sender<Call>,
     held: watch::Sender<Vec<String>>,
+    memory: Memory,
+}
+
+impl Line {
+    /// The server's answer, or that of the last time.
+    async fn ask(&self, request: Message, call: &Call) -> io::Result<Message> {
+        let remembering = self.rules.borrow().remembering;
+        if remembering {
+            self.memory.answer(&call.service, request, self.upstream).await
+        } else {
+            forward(request, self.upstream).await
+        }
+    }
 }
 
 /// Takes connections, except while told to refuse them: then there is no listener at all.
@@ -222,7 +275,7 @@ async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line
     match fault {
         None => Ok(whole(match told {
             Some(message) => message,
-            None => forward(request, line.upstream).await?,
+            None => line.ask(request, call).await?,
         })),
         Some(Fault::Delay(time)) => {
             tokio::time::sleep(time).await;

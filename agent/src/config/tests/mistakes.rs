@@ -149,6 +149,8 @@ endpoint_url = "http://10.0.0.1:5000"
 allowed_options = ["no-pty"]
 [metrics]
 interval = "5m"
+[autostop]
+action = "terminate"
 "#;
     insta::assert_snapshot!(warnings(text, &[]), @r#"
     3:13: directory: not used: the source is "iam", which reads no folder
@@ -159,6 +161,7 @@ interval = "5m"
     15:16: aws.endpoint_url: answers come without TLS: whoever is on the network between can let in anyone; for tests only
     17:20: render.allowed_options: "no-pty" only takes away, and is always allowed; take it out
     19:12: metrics.interval: not used: metrics are off; write enabled = true in [metrics], or --metrics
+    21:10: autostop.action: not used: nothing stops the box; write after = "2h" in [autostop], or --autostop 2h
     "#);
 }
 
@@ -228,6 +231,10 @@ fn values_out_of_bounds_are_told() {
         "--instance-id=i-12",
         "--account-id=1234-5678-9012",
         "--metrics-namespace=AWS/EC2",
+        "--autostop=5s",
+        "--autostop-action=hibernate",
+        "--autostop-max-load=-1",
+        "--autostop-max-stay=60days",
         "--allow-option=permit-open",
         "--state-folder=var",
         "--runtime-folder=/run/../x",
@@ -245,6 +252,10 @@ fn values_out_of_bounds_are_told() {
     --account-id: "1234-5678-9012" is not an AWS account id; write its 12 digits without dashes
     --metrics-interval: "1s" is out of range; give 1m to 1h
     --metrics-namespace: "AWS/EC2" begins with AWS/, which is for AWS itself
+    --autostop: "5s" is out of range; give 1m to 30days
+    --autostop-action: "hibernate" is not one of "stop", "terminate" (did you mean "terminate"?)
+    --autostop-max-load: "-1" is not a load; write it as uptime prints it, such as "0.5"
+    --autostop-max-stay: "60days" is out of range; give 1m to 30days
     --state-folder: the path "var" is relative; write it in full, from /
     --runtime-folder: the path "/run/../x" has .. in it; write where it leads
     --system-keys: the path "/" is the root of the whole system; name something below it

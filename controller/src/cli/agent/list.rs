@@ -16,7 +16,14 @@ use crate::table::Table;
 #[derive(Debug, Args)]
 pub(super) struct List {}
 
-/// What is printed with `--output json`, for each package.
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Packages<'a> {
+    bucket: &'a str,
+    packages: &'a [Listed<'a>],
+}
+
+/// A package as it is printed.
 #[derive(Serialize)]
 struct Listed<'a> {
     #[serde(flatten)]
@@ -49,6 +56,7 @@ impl List {
                 package.sha256.clone(),
             ]);
         }
-        printer.data(&table, &listed).context("writing to standard output")
+        let json = Packages { bucket: session.bucket.name(), packages: &listed };
+        printer.data(&table, &json).context("writing to standard output")
     }
 }

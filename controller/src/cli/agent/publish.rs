@@ -50,7 +50,13 @@ impl Outcome {
     }
 }
 
-/// What is printed with `--output json`, for each package.
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Packages<'a> {
+    packages: &'a [Row],
+}
+
+/// A package as it is printed.
 #[derive(Serialize)]
 struct Row {
     file: PathBuf,
@@ -134,5 +140,5 @@ fn print(
         let (format, arch) = (row.format.to_string(), row.arch.to_string());
         table.row(vec![row.version.clone(), format, arch, row.key.clone(), row.result.as_str().to_owned()]);
     }
-    printer.data(&table, &rows).context("writing to standard output")
+    printer.data(&table, &Packages { packages: &rows }).context("writing to standard output")
 }

@@ -23,6 +23,13 @@ pub(super) struct Check {
     path: RolePath,
 }
 
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Roles<'a> {
+    roles: &'a [Checked],
+}
+
+/// What was found of a role.
 #[derive(Serialize)]
 struct Checked {
     role: RoleName,
@@ -55,7 +62,7 @@ impl Check {
             };
             table.row(vec![role.to_string(), from.clone(), state]);
         }
-        printer.data(&table, &checked)?;
+        printer.data(&table, &Roles { roles: &checked })?;
         let faults: Vec<&String> = checked.iter().flat_map(|checked| &checked.faults).collect();
         for fault in &faults {
             printer.warn(fault);

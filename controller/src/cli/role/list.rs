@@ -18,6 +18,13 @@ pub(crate) struct List {
     path: RolePath,
 }
 
+/// What is printed with `--output json`.
+#[derive(Serialize)]
+struct Roles<'a> {
+    roles: &'a [Listed],
+}
+
+/// A role as it is printed.
 #[derive(Serialize)]
 struct Listed {
     name: RoleName,
@@ -48,7 +55,7 @@ impl List {
             let (abstract_, from) = (role.abstract_, library.origin(&name));
             listed.push(Listed { name, abstract_, architectures, from, description: role.description });
         }
-        printer.data(&table, &listed)?;
+        printer.data(&table, &Roles { roles: &listed })?;
         // A role that cannot be read must not look as if it were not there.
         for fault in &faults {
             printer.warn(fault);

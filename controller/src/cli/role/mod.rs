@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use fleetkey_common::aws_names::AbsoluteName;
 
 use crate::printer::Printer;
 use crate::refusal::Refusal;
-use crate::role::{Library, Role, RoleName};
+use crate::role::{Library, Role, RoleError, RoleName};
 use crate::settings::Settings;
 
 mod check;
@@ -52,6 +53,19 @@ impl RolePath {
     /// When a folder cannot be read.
     pub(crate) fn library(&self) -> anyhow::Result<Library> {
         Ok(Library::open(&self.role_path).map_err(Refusal::from)?)
+    }
+
+    /// The role of boxes of this name, which must be one that boxes can be made of.
+    ///
+    /// # Errors
+    /// When there is none, it is abstract, or its files have faults.
+    pub(crate) fn of(&self, name: &AbsoluteName) -> anyhow::Result<Role> {
+        let role: RoleName = name.base_name().parse().map_err(Refusal::usage)?;
+        let role = self.load(&role)?;
+        if role.abstract_ {
+            return Err(Refusal::from(RoleError::Abstract(role.name)).into());
+        }
+        Ok(role)
     }
 
     /// One role, merged and checked.

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::Namespace;
 use fleetkey_common::key_spec::KeySpec;
 use serde::Serialize;
 
 use super::{RolePath, named_value, named_values};
+use crate::complete;
 use crate::printer::{self, Output, Printer};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, RenderInput, Role, RoleName};
@@ -22,6 +24,7 @@ const ANY_REGION: &str = "us-east-1";
 #[derive(Debug, Args)]
 pub(super) struct Render {
     /// The role
+    #[arg(add = ArgValueCandidates::new(complete::roles))]
     role: RoleName,
     /// Set an option of the role; repeatable
     #[arg(short = 'O', long = "option", value_name = "NAME=VALUE", value_parser = named_value)]

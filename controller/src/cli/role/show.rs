@@ -1,8 +1,10 @@
 //! `fleetkey role show`.
 
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 
 use super::RolePath;
+use crate::complete;
 use crate::printer::{self, Output, Printer};
 use crate::role::RoleName;
 
@@ -12,6 +14,7 @@ use crate::role::RoleName;
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The role
+    #[arg(add = ArgValueCandidates::new(complete::roles))]
     role: RoleName,
     #[command(flatten)]
     path: RolePath,

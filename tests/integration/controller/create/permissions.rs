@@ -14,13 +14,14 @@ const CONSOLE: &str = "ec2:GetConsoleOutput";
 const FIRST: [&str; 6] = ["--keypairs", "alice", "bob", "@alice", "@@developers", "--quick"];
 
 /// What the first create needs, without what undoing takes.
-const NEEDED: [&str; 21] = [
+const NEEDED: [&str; 22] = [
     "ec2:DescribeImages",
     "ssm:GetParameter",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeSubnets",
     "ec2:DescribeKeyPairs",
+    "ec2:DescribeVolumes",
     "s3:ListBucket",
     "s3:GetObject",
     "iam:GetUser",
@@ -95,6 +96,15 @@ async fn launching_needs_every_permission_of_its_policy_and_no_other() -> Result
     by_hand.ip_protocol("tcp").from_port(22).to_port(22).cidr_ip("203.0.113.7/32").send().await?;
     ground.run("create", &[&FIRST[..], &["--anew", "--ssh-from", "203.0.113.7"]].concat()).await?.ended(0);
     moto.enforce_iam(0)?;
+    // A box that is gone leaves a volume, which the next one takes over.
+    let instances = ground.instances().await?;
+    let gone = instances.first().and_then(|instance| instance.instance_id()).unwrap_or_default();
+    cloud.ec2().terminate_instances().instance_ids(gone).send().await?;
+    allow(cloud, &policy, Some("ec2:AttachVolume")).await?;
+    let ran = ground.run("create", &FIRST).await?.ended(1);
+    assert!(tells_of(&ran.stderr, "ec2:AttachVolume"), "{}", ran.stderr);
+    allow(cloud, &policy, None).await?;
+    ground.run("create", &FIRST).await?.ended(0);
 
     // What undoing takes.
     ground.proxy.spoil(CONSOLE, Fault::Refuse("Broken", "it is broken"));

@@ -6,13 +6,16 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod access;
+mod cleanup;
 mod create;
 mod faults;
 mod host_keys;
 mod hostile;
+mod idle;
 mod images;
 mod interrupted;
 mod operator;
 mod packages;
 mod reaching;
+mod volumes;
 mod world;

@@ -23,6 +23,7 @@ mod images;
 mod machine;
 mod phase;
 mod record;
+mod volumes;
 mod worker;
 
 pub(crate) use disk::{console, running_init};
@@ -69,6 +70,8 @@ pub(super) struct Fleet {
     place: Place,
     known: Mutex<BTreeMap<String, Known>>,
     images: Images,
+    /// For each volume that is a disk now, the instance whose box has it.
+    plugged: Mutex<BTreeMap<String, String>>,
     subnets: Mutex<Vec<Subnet>>,
     /// What was last asked counts, so that questions are asked one after the other.
     asking: tokio::sync::Mutex<()>,
@@ -80,7 +83,8 @@ impl Fleet {
         let sts = aws_sdk_sts::Client::new(&account.sdk_config());
         let images = Images::with(&place.base_image, place.root_file_system.clone());
         let (known, subnets, asking) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
-        let fleet = Arc::new(Self { account, sts, place, known, images, subnets, asking });
+        let plugged = Mutex::default();
+        let fleet = Arc::new(Self { account, sts, place, known, images, plugged, subnets, asking });
         fleet.load_subnets().await?;
         let looking = Arc::clone(&fleet);
         tokio::spawn(async move {
@@ -200,6 +204,27 @@ impl Fleet {
         known.phase = phase;
         // The worker ends with its instance.
         let _ = known.orders.send(order);
+    }
+
+    /// Orders that a box has the volumes that moto says it has, and no others.
+    pub(super) fn plug(&self, instance_id: &str) {
+        if let Some(known) = self.known().get(instance_id) {
+            let _ = known.orders.send(Order::Plug);
+        }
+    }
+
+    /// The box, if any, that has a volume and runs.
+    pub(super) fn holder(&self, volume_id: &str) -> Option<String> {
+        self.plugged.lock().unwrap_or_else(PoisonError::into_inner).get(volume_id).cloned()
+    }
+
+    /// Notes which box has a volume: `None` when none has it any more.
+    fn note_holder(&self, volume_id: &str, instance_id: Option<&str>) {
+        let mut plugged = self.plugged.lock().unwrap_or_else(PoisonError::into_inner);
+        match instance_id {
+            Some(instance) => plugged.insert(volume_id.to_owned(), instance.to_owned()),
+            None => plugged.remove(volume_id),
+        };
     }
 
     /// Orders a reboot.

@@ -49,6 +49,7 @@ impl Phase {
             "StartInstances" => matches!(self, Self::Pending | Self::Running | Self::Stopped),
             "StopInstances" => !matches!(self, Self::Pending | Self::ShuttingDown | Self::Terminated),
             "RebootInstances" => self == Self::Running,
+            "AttachVolume" => matches!(self, Self::Running | Self::Stopped),
             "CreateImage" => matches!(self, Self::Running | Self::Stopped | Self::Stopping),
             _ => true,
         }

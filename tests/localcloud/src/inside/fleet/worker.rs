@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use super::disk::Disk;
 use super::machine::{End, Machine};
 use super::record::Boot;
-use super::{Fleet, Phase};
+use super::volumes::{self, Plugged};
+use super::{Fleet, Phase, running_init};
 use crate::inside::{network, note};
 
 /// What an instance is to do.
@@ -24,6 +25,8 @@ pub(super) enum Order {
     Terminate,
     /// To be the model of an image; from a running box that is shut down first, as EC2 does, or left as it runs.
     Image { image_id: String, shut_down: bool },
+    /// To have the volumes that moto says it has.
+    Plug,
 }
 
 #[derive(Debug)]
@@ -33,13 +36,15 @@ pub(super) struct Worker {
     disk: Option<Disk>,
     /// What runs, and the cable that it has.
     machine: Option<(Machine, network::Cable)>,
+    /// Its volumes beside the root volume, while it runs.
+    volumes: Vec<Plugged>,
 }
 
 impl Worker {
     /// Starts the worker of a new instance, which ends with that.
     pub(super) fn start(fleet: Arc<Fleet>, id: String) -> mpsc::UnboundedSender<Order> {
         let (orders, mut given) = mpsc::unbounded_channel();
-        let mut worker = Self { fleet, id, disk: None, machine: None };
+        let mut worker = Self { fleet, id, disk: None, machine: None, volumes: Vec::new() };
         tokio::spawn(async move {
             loop {
                 let machine = async {
@@ -82,6 +87,7 @@ impl Worker {
                     self.power_on(false).await?;
                 }
             }
+            Order::Plug => self.plug().await?,
             Order::Image { image_id, shut_down } => self.image(&image_id, shut_down).await?,
             Order::Terminate => {
                 self.power_off().await?;
@@ -145,7 +151,7 @@ impl Worker {
         match booted.await {
             Ok(machine) => {
                 self.machine = Some((machine, cable));
-                Ok(())
+                self.plug().await
             }
             Err(error) => {
                 // What was not reached cannot be undone, and the first error is the one to tell.
@@ -156,10 +162,35 @@ impl Worker {
         }
     }
 
+    /// Has the box have the volumes that moto says it has.
+    async fn plug(&mut self) -> Result<()> {
+        let init = running_init(&self.fleet.place.folder, &self.id);
+        let (Some(init), Some(_)) = (init, &self.machine) else { return Ok(()) };
+        let instance = self.fleet.known().get(&self.id).map(|known| known.instance.clone());
+        let wanted = volumes::of(&self.fleet.account, &instance.context("an instance that works is known")?).await?;
+        let is_wanted = |volume: &Plugged| wanted.iter().any(|(wanted, _)| wanted.volume_id() == Some(&volume.id));
+        while let Some(at) = self.volumes.iter().position(|volume| !is_wanted(volume)) {
+            let volume = self.volumes.remove(at);
+            self.fleet.note_holder(&volume.id, None);
+            volume.unplug(init).await?;
+        }
+        for (volume, device) in &wanted {
+            if !self.volumes.iter().any(|plugged| Some(plugged.id.as_str()) == volume.volume_id()) {
+                let plugged = Plugged::plug(&self.fleet.place.folder, volume, device, init).await?;
+                self.fleet.note_holder(&plugged.id, Some(&self.id));
+                self.volumes.push(plugged);
+            }
+        }
+        Ok(())
+    }
+
     async fn power_off(&mut self) -> Result<()> {
         let Some((machine, cable)) = self.machine.take() else { return Ok(()) };
         let disk = self.disk.as_ref().context("what runs has a disk")?;
         machine.shut_down().await;
+        for volume in self.volumes.drain(..) {
+            self.fleet.note_holder(&volume.id, None);
+        }
         disk.tell_init(None)?;
         network::detach(&cable, &disk.network()).await?;
         disk.unmount().await

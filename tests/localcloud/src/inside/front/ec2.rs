@@ -8,6 +8,7 @@
 //! | an instance without a subnet has an address from nowhere | it gets the default subnet of its zone |
 //! | an image is there at once, and is of nothing | when the box's disk is copied |
 //! | the console is always the same | it is the box's |
+//! | a volume is a record, and hangs on as many boxes as one likes | it is a disk of one box |
 
 use std::io;
 use std::sync::atomic::Ordering;
@@ -46,6 +47,7 @@ impl Front {
                 self.change_state(action, request, &form).await
             }
             "CreateImage" => self.create_image(request, &form).await,
+            "AttachVolume" | "DetachVolume" => self.change_volume(action, request, &form).await,
             "DeregisterImage" => {
                 let answer = forward(request, self.moto).await?;
                 if let (Some(200), Some(id)) = (answer.status(), form.get("ImageId")) {
@@ -208,6 +210,29 @@ impl Front {
             })
         };
         Ok(rewritten(answer, |body| xml::with_items(body, "instancesSet", change)))
+    }
+
+    async fn change_volume(&self, action: &str, request: Message, form: &Form) -> io::Result<Message> {
+        let _changing = self.changing.lock().await;
+        let (volume, instance) = (form.get("VolumeId").unwrap_or_default(), form.get("InstanceId").unwrap_or_default());
+        if action == "AttachVolume" {
+            if let Some(phase) = self.fleet.phase(instance).filter(|phase| !phase.takes(action)) {
+                let what = format!("Instance '{instance}' is not 'running' but {}", phase.name());
+                return Ok(refusal("IncorrectState", &what));
+            }
+            // moto has a volume that its box still lets go of for available, and attaches one twice.
+            if let Some(holder) = self.fleet.holder(volume) {
+                return Ok(refusal("VolumeInUse", &format!("{volume} is already attached to {holder}")));
+            }
+        }
+        let instances: Vec<_> = self.fleet.holder(volume).into_iter().chain([instance.to_owned()]).collect();
+        let answer = forward(request, self.moto).await?;
+        if answer.status() == Some(200) && form.get("DryRun") != Some("true") {
+            for instance in instances {
+                self.fleet.plug(&instance);
+            }
+        }
+        Ok(answer)
     }
 
     async fn create_image(&self, request: Message, form: &Form) -> io::Result<Message> {

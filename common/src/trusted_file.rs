@@ -1,4 +1,5 @@
-//! Files that say who may log in and are no account's own: read only when nobody but root could have written them.
+//! Files whose word counts, such as those that say who may log in: read only when nobody but root, or who runs the
+//! program, could have written them.
 
 use std::fs::{Metadata, OpenOptions};
 use std::io::{self, Read};

@@ -22,6 +22,8 @@ pub enum Origin {
     },
     /// On the command line, in this flag, such as `--max-stale`.
     Flag(String),
+    /// In the environment, in this variable.
+    Variable(&'static str),
 }
 
 impl Origin {
@@ -31,18 +33,19 @@ impl Origin {
     }
 
     /// The place without the file's path, for a message about another place of the same file.
-    pub(super) fn nearby(&self) -> String {
+    pub fn nearby(&self) -> String {
         match self {
             Origin::File { line, field, .. } => format!("{field} (line {line})"),
             Origin::Flag(flag) => flag.clone(),
+            Origin::Variable(name) => (*name).to_owned(),
         }
     }
 
-    /// Orders problems as one reads: down the file, then the flags.
+    /// Orders problems as one reads: down the file, then the flags and variables.
     fn reading_order(&self) -> (bool, usize, usize) {
         match self {
             Origin::File { line, column, .. } => (false, *line, *column),
-            Origin::Flag(_) => (true, 0, 0),
+            Origin::Flag(_) | Origin::Variable(_) => (true, 0, 0),
         }
     }
 }
@@ -55,6 +58,7 @@ impl fmt::Display for Origin {
                 if field.is_empty() { Ok(()) } else { write!(f, ": {field}") }
             }
             Origin::Flag(flag) => f.write_str(flag),
+            Origin::Variable(name) => f.write_str(name),
         }
     }
 }
@@ -99,35 +103,26 @@ impl fmt::Display for Problems {
 
 /// What was found while a configuration was read and checked; passed along from step to step.
 #[derive(Debug, Default)]
-pub(super) struct Findings {
+pub struct Findings {
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 
 impl Findings {
     /// Notes what makes the configuration unusable.
-    pub(super) fn error(&mut self, origin: &Origin, message: impl Into<String>) {
+    pub fn error(&mut self, origin: &Origin, message: impl Into<String>) {
         self.errors.push(Problem { origin: origin.clone(), message: message.into() });
     }
 
     /// Notes what is odd, and can be worked with.
-    pub(super) fn warn(&mut self, origin: &Origin, message: impl Into<String>) {
+    pub fn warn(&mut self, origin: &Origin, message: impl Into<String>) {
         self.warnings.push(Problem { origin: origin.clone(), message: message.into() });
     }
 
     /// The warnings, or, if there is any error, the errors; both in reading order.
-    pub(super) fn into_result(mut self) -> Result<Vec<Problem>, Problems> {
+    pub fn into_result(mut self) -> Result<Vec<Problem>, Problems> {
         self.errors.sort_by_key(|problem| problem.origin.reading_order());
         self.warnings.sort_by_key(|problem| problem.origin.reading_order());
         if self.errors.is_empty() { Ok(self.warnings) } else { Err(Problems(self.errors)) }
-    }
-}
-
-/// ` (did you mean "x"?)` when a known word is close to the one given, else nothing.
-pub(super) fn did_you_mean(word: &str, known: &[&str]) -> String {
-    const CUTOFF: f32 = 0.6;
-    match similar::get_close_matches(word.to_ascii_lowercase().as_str(), known, 1, CUTOFF).first() {
-        Some(close) => format!(" (did you mean {close:?}?)"),
-        None => String::new(),
     }
 }

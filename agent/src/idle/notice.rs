@@ -1,0 +1,92 @@
+//! What people are told when they log in: a file in the folder that pam_motd(8) shows, on every distribution with Linux-PAM
+//! 1.3.1 (2018) or later. It is public, and says nothing that a user of the box could not find out.
+
+use std::ffi::OsStr;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::{Timestamp, ToSpan as _};
+
+use crate::config::settings::{AutostopAction, AutostopSettings};
+use crate::write::{open_private_folder, replace_file};
+
+/// The folder, which lasts until the next boot.
+const FOLDER: &str = "/run/motd.d";
+/// The file in it.
+const FILE: &str = "fleetkey";
+/// What others need to read what is in the folder.
+const READABLE: u32 = 0o055;
+
+/// The rule, and who holds the box on until when.
+pub fn text(settings: &AutostopSettings, holds: &[(String, Duration)], now: Timestamp) -> String {
+    let after = humantime::format_duration(settings.after);
+    let end = match settings.action {
+        AutostopAction::Stop => "is stopped",
+        AutostopAction::Terminate => "is TERMINATED, its disks with it,",
+    };
+    let rule = format!(
+        "This box {end} after {after} without a session and with little load.\n\
+         To hold it off: fleetkey-agent stay 4h\n"
+    );
+    let hold = |(name, left): &(String, Duration)| {
+        let name: String = name.chars().filter(|c| !c.is_control()).collect();
+        format!("{name} holds it on until {}.\n", minute(now, *left))
+    };
+    std::iter::once(rule).chain(holds.iter().map(hold)).collect()
+}
+
+/// The minute in which a time is over.
+pub fn minute(now: Timestamp, left: Duration) -> String {
+    let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+    let end = now.checked_add(seconds.seconds()).unwrap_or(Timestamp::MAX);
+    end.strftime("%Y-%m-%d %H:%M UTC").to_string()
+}
+
+/// Puts the notice up.
+pub(super) fn put(text: &str) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o755).create(FOLDER)?;
+    let folder = File::from(open_private_folder(Path::new(FOLDER)).map_err(io::Error::other)?);
+    // Made just now, it has what the service's umask has left of its mode.
+    if folder.metadata()?.permissions().mode() & READABLE != READABLE {
+        folder.set_permissions(Permissions::from_mode(0o755))?;
+    }
+    replace_file(folder.as_fd(), OsStr::new(FILE), text.as_bytes(), 0o644).map(|_| ()).map_err(io::Error::other)
+}
+
+/// Takes it down.
+pub(super) fn remove() -> io::Result<()> {
+    match std::fs::remove_file(Path::new(FOLDER).join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_logs_in_is_told_what_becomes_of_the_box_and_who_holds_it_on() {
+        let mut settings = AutostopSettings {
+            after: Duration::from_hours(2),
+            action: AutostopAction::Stop,
+            max_load: 0.5,
+            max_stay: Duration::from_hours(24),
+        };
+        let now: Timestamp = "2026-11-28T12:40:59Z".parse().unwrap();
+        let holds =
+            [("alice".to_owned(), Duration::from_mins(240)), ("b\u{1b}[2Job".to_owned(), Duration::from_mins(1))];
+        insta::assert_snapshot!(text(&settings, &holds, now), @r"
+        This box is stopped after 2h without a session and with little load.
+        To hold it off: fleetkey-agent stay 4h
+        alice holds it on until 2026-11-28 16:40 UTC.
+        b[2Job holds it on until 2026-11-28 12:41 UTC.
+        ");
+        settings.action = AutostopAction::Terminate;
+        assert!(text(&settings, &[], now).starts_with("This box is TERMINATED, its disks with it, after 2h"));
+    }
+}

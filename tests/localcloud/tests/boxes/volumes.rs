@@ -1,0 +1,90 @@
+//! Volumes: what is on one outlives its box, is found again by the next, and is mounted where it was.
+
+use anyhow::{Context as _, Result};
+use aws_sdk_ec2::types::VolumeState;
+use serde_json::Value;
+
+use crate::operator::{Operator, ROLE};
+
+/// A volume that is kept, and one that is not and that images leave out.
+const VOLUMES: [&str; 4] =
+    ["--volume", "data=1,mount=/srv/data,owner=admin,keep", "--volume", "scratch=1,mount=/srv/scratch,image=false"];
+
+/// The volume `data` as `list-volumes` has it; there must be one.
+fn data(alice: &Operator) -> Result<Value> {
+    let listed = alice.run(&["list-volumes", ROLE, "--output", "json"])?.ended(0).stdout;
+    let listed: Value = serde_json::from_str(&listed)?;
+    let all = listed["volumes"].as_array().context("volumes are a list")?;
+    let data: Vec<_> = all.iter().filter(|volume| volume["volume"] == "data").collect();
+    let [only] = data[..] else { anyhow::bail!("there is not one volume data: {listed}") };
+    Ok(only.clone())
+}
+
+#[tokio::test]
+async fn what_is_on_a_kept_volume_is_there_on_the_next_box_and_on_one_of_an_image() -> Result<()> {
+    let alice = Operator::new("volume-alice", "/volume/").await?;
+    let booted = alice.create(&VOLUMES).await?;
+    assert_eq!(booted.sh("stat --format='%U %m' /srv/data"), "admin /srv/data");
+    // She writes to it herself.
+    alice.ssh(&["echo my work >/srv/data/work; sudo sh -c 'echo gone >/srv/scratch/work'"])?.ended(0);
+    let first = data(&alice)?;
+    assert_eq!((&first["state"], &first["zone"]), (&"in-use".into(), &"us-west-2a".into()));
+
+    // A reboot formats nothing.
+    booted.sh("systemctl reboot --no-block || true");
+    let id = booted.instance_id().to_owned();
+    booted.wait_for("a new boot", |old| !old.status("true").success());
+    let booted = alice.world.wait_for_box(&id)?;
+    booted.wait_for_cloud_init();
+    assert_eq!(booted.sh("cat /srv/data/work /srv/scratch/work"), "my work\ngone");
+
+    alice.run(&["stop", ROLE])?.ended(0);
+    let said = alice.run(&["image", ROLE])?.ended(0).stderr;
+    assert!(said.contains("/dev/sdg, 1 GiB gp3") && said.contains("is left out of the image"), "{said}");
+    let said = alice.run(&["terminate", ROLE, "--yes"])?.ended(0).stderr;
+    assert!(said.contains("takes it over as data"), "{said}");
+    let kept = data(&alice)?;
+    assert_eq!((&kept["id"], &kept["state"]), (&first["id"], &"available".into()));
+
+    // A box of the role's base image finds it again; what was not kept is blank.
+    let booted = alice.create(&VOLUMES).await?;
+    assert_eq!(booted.sh("cat /srv/data/work; ls /srv/scratch | grep -v lost+found || true"), "my work");
+    assert_eq!(data(&alice)?["instance"], booted.instance_id());
+    assert_eq!(data(&alice)?["id"], first["id"]);
+    assert!(booted.sh("cat /var/log/cloud-init-output.log").contains("volume data: /dev/xvdf (ext4) is mounted"));
+    booted.sh("echo more >>/srv/data/work");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+
+    // And so does one of the image, whose fstab is that of the first box.
+    alice.run(&[&["recreate", ROLE], &VOLUMES[..]].concat())?.ended(0);
+    let booted = alice.only_box().await?;
+    assert_eq!(booted.sh("cat /srv/data/work; mountpoint /srv/scratch"), "my work\nmore\n/srv/scratch is a mountpoint");
+    let fstab = booted.sh("grep x-fleetkey=data /etc/fstab");
+    assert!(fstab.ends_with(&format!("x-fleetkey=data@{} 0 2", booted.instance_id())), "{fstab}");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+
+    let volumes = alice.account.ec2().describe_volumes().volume_ids(kept["id"].as_str().context("an id")?);
+    let state = volumes.send().await?.volumes()[0].state().cloned();
+    assert_eq!(state, Some(VolumeState::Available), "no terminate has deleted it");
+    alice.run(&["delete-image", ROLE, "--yes"])?.ended(0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_volume_with_something_unknown_on_it_is_left_as_it_is_and_its_box_is_not_kept() -> Result<()> {
+    let alice = Operator::new("unknown-alice", "/unknown/").await?;
+    let keep = ["--volume", "data=1,keep"];
+    // Without a mount, what is on it is the box's own business.
+    let booted = alice.create(&keep).await?;
+    booted.sh("printf 'raw data' | dd of=/dev/xvdf bs=1 seek=700000000 conv=notrunc status=none; sync");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+    let kept = data(&alice)?;
+
+    let ran = alice.run(&["create", ROLE, "--volume", "data=1,mount=/srv/data,keep"])?.ended(1);
+    assert!(ran.stderr.contains("undone: box i-"), "{}", ran.stderr);
+    assert_eq!((&data(&alice)?["id"], &data(&alice)?["state"]), (&kept["id"], &"available".into()));
+    let booted = alice.create(&keep).await?;
+    assert_eq!(booted.sh("dd if=/dev/xvdf bs=1 skip=700000000 count=8 status=none"), "raw data");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+    Ok(())
+}
