@@ -17,7 +17,7 @@ use serde_json::json;
 use super::setting::{bare, bucket, changed, init, policies, results, shipped, topics};
 
 /// Every policy that `init` makes.
-const POLICIES: [&str; 17] = [
+const POLICIES: [&str; 18] = [
     "agent-metrics",
     "agent-push",
     "agent-registry-ec2",
