@@ -61,6 +61,7 @@ shipped! {
     "controller-create" Operators "launch boxes",
     "controller-doctor" Operators "see how the account is set up",
     "controller-lifecycle" Operators "list boxes, switch them on and off, terminate them, take and delete images of them",
+    "controller-refresh-ingress" Operators "open port 22 of boxes to their own address",
     "controller-register-key" Operators "register keys of her own",
     "controller-role-changes" Operators "bring security groups and instance profiles in step with roles",
     "controller-spot" Operators "launch boxes from the spot market",

@@ -13,6 +13,8 @@ use super::create_spot::{Others, SpotFlags};
 use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
+use super::route::RouteFlags;
+use super::ssh_from::SshFromFlag;
 use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
@@ -29,6 +31,7 @@ use crate::role::{Arch, Autostop, AutostopAction, Role};
 use crate::selection::parse_id;
 use crate::settings::Settings;
 use crate::settings::rules::is_instance_type;
+use crate::ssh::AddressKind;
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -62,6 +65,10 @@ pub(super) struct LaunchFlags {
     autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
+    #[command(flatten)]
+    route: RouteFlags,
+    #[command(flatten)]
+    ssh_from: SshFromFlag,
 }
 
 /// What the box is to be.
@@ -185,8 +192,11 @@ pub(super) async fn launch(
     let interrupted = interrupt::listen().context("listening for signals")?;
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
+    let route = flags.route.route(settings)?;
+    let entry = flags.ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
     let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
+    let world = World { route, entry, ..world };
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
     if dry_run {

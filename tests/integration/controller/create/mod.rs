@@ -4,7 +4,7 @@
 mod autostop;
 mod convergence;
 mod course;
-mod ground;
+pub(super) mod ground;
 mod images;
 mod in_step;
 mod input;

@@ -30,6 +30,7 @@ const POLICIES: [&str; 18] = [
     "controller-doctor",
     "controller-lifecycle",
     "controller-publish-agent",
+    "controller-refresh-ingress",
     "controller-register-key",
     "controller-revoke-key",
     "controller-role-changes",
