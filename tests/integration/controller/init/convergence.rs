@@ -34,7 +34,6 @@ const POLICIES: [&str; 17] = [
     "controller-revoke-key",
     "controller-role-changes",
     "controller-spot",
-    "controller-spot",
     "controller-ssh",
 ];
 
