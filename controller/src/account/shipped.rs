@@ -64,7 +64,6 @@ shipped! {
     "controller-register-key" Operators "register keys of her own",
     "controller-role-changes" Operators "bring security groups and instance profiles in step with roles",
     "controller-spot" Operators "launch boxes from the spot market",
-    "controller-spot" Operators "launch boxes on the spot market",
     "controller-ssh" Operators "find boxes and their host keys",
     "controller-revoke-key" Revokers "bar anybody's keys",
     "controller-publish-agent" Publishers "publish packages of the agent",
