@@ -227,7 +227,7 @@ async fn open(
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
-    let LaunchFlags { role, what, spot, autostop, how } = flags;
+    let LaunchFlags { role, what, spot, autostop, how, route: _, ssh_from: _ } = flags;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
     let spot_wish = spot.wish(&Others {
