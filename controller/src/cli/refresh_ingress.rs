@@ -113,7 +113,7 @@ impl RefreshIngress {
         for change in Change::of_rules(move_person(claim, &group.rules)) {
             let outcome = match failed {
                 _ if self.dry_run => Ok("planned"),
-                true => Ok("not tried"),
+                true => Ok("not-tried"),
                 false => carry_out(fleet, &group.id, &change).await.map(|()| "done"),
             };
             failed |= outcome.is_err();
