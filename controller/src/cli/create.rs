@@ -192,11 +192,8 @@ pub(super) async fn launch(
     let interrupted = interrupt::listen().context("listening for signals")?;
     let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
-    let route = flags.route.route(settings)?;
-    let entry = flags.ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
     let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
-    let world = World { route, entry, ..world };
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
     if dry_run {
@@ -271,7 +268,8 @@ async fn open(
         spot: spot_wish,
         volumes,
     };
-    Ok((World::open(fleet, settings, printer).await?, request, role))
+    let world = World { route, entry, ..World::open(fleet, settings, printer).await? };
+    Ok((world, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {
