@@ -10,4 +10,5 @@ mod in_step;
 mod input;
 mod permissions;
 mod printed;
+mod spot;
 mod volumes;
