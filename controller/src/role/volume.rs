@@ -230,7 +230,7 @@ mod tests {
             (VolumeKind::Gp2, 10, Some(3_000), None, "gp2 volumes have the iops of their size: leave iops out"),
             (VolumeKind::Gp3, 10, None, Some(100), "gp3 volumes have a throughput of 125 to 2000 MiB/s, not 100"),
             (VolumeKind::Gp3, 10, None, Some(751), "a throughput of 751 MiB/s takes 3004 iops"),
-            (VolumeKind::Io2, 10, Some(100), Some(500), "the throughput of {k} volumes cannot be chosen"),
+            (VolumeKind::Io2, 10, Some(100), Some(500), "the throughput of io2 volumes cannot be chosen"),
         ] {
             assert_eq!(faults(kind, gib, iops, throughput), [fault]);
         }
