@@ -224,7 +224,9 @@ async fn open(
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
-    let LaunchFlags { role, what, spot, autostop, how, route: _, ssh_from: _ } = flags;
+    let LaunchFlags { role, what, spot, autostop, how, route, ssh_from } = flags;
+    let route = route.route(settings)?;
+    let entry = ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
     let spot_wish = spot.wish(&Others {
