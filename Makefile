@@ -46,6 +46,7 @@ test: deps
 	$(CARGO) test --quiet --workspace --doc; \
 	$(AS_ROOT) $(CARGO) test --workspace --test cloud; \
 	$(AS_ROOT) $(CARGO) test --workspace --test boxes; \
+	$(AS_ROOT) $(CARGO) test --workspace --test pages; \
 	$(AS_ROOT) $(CARGO) test --workspace --test integration
 
 check:

@@ -140,7 +140,7 @@ fn pair(tag: types::Tag) -> Option<(String, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use aws_sdk_ec2::types::{InstanceState, InstanceStateName, Tag};
 
     use super::*;
@@ -149,6 +149,14 @@ mod tests {
         let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
         let state = InstanceState::builder().name(InstanceStateName::ShuttingDown).build();
         types::Instance::builder().instance_id("i-0123456789abcdef0").state(state).set_tags(Some(tags)).build()
+    }
+
+    /// A box with this id and full name.
+    pub(crate) fn instance(id: &str, name: &str) -> Instance {
+        let name: AbsoluteName = name.parse().unwrap();
+        let mut described = described(&[("Name", &name.to_aws_name()), ("generation", "0")]);
+        described.instance_id = Some(id.to_owned());
+        Instance::read(described).unwrap()
     }
 
     #[test]

@@ -104,7 +104,11 @@ fn t5_a_role_that_is_no_name_is_refused() {
 fn a_selection_that_fits_none_names_what_is_in_other_clusters_and_what_is_gone() {
     let among = Among { cluster_name: Some("hadoop".to_owned()), ..Among::default() };
     let error = choose(&among, boxes()).unwrap_err();
-    insta::assert_snapshot!(crate::refusal::hints(&error).join("\n"), @"");
+    insta::assert_snapshot!(crate::refusal::hints(&error).join("\n"), @"
+    fleetkey list shows the boxes that there are; --namespace and --region say where to look
+    its boxes are in cluster spark, no cluster
+    gone, or about to be: i-00000004 (terminated); -I ID names one
+    ");
     let gone = vec![boxed("i-00000004", 5, "10.0.0.1", State::Terminated, None)];
     let error = choose(&Among::default(), gone).unwrap_err();
     assert_eq!(crate::refusal::hints(&error)[1], "gone, or about to be: i-00000004 (terminated); -I ID names one");

@@ -84,6 +84,10 @@ pub(crate) fn variables(env: impl Fn(&str) -> Option<String>) -> Fragment {
         keypairs: first(&["FLEETKEY_KEYPAIRS", "CGCLOUD_KEYPAIRS"]),
         instance_type: first(&["FLEETKEY_INSTANCE_TYPE", "CGCLOUD_INSTANCE_TYPE"]),
         bucket: first(&["FLEETKEY_BUCKET"]),
+        address: first(&["FLEETKEY_ADDRESS"]),
+        jump: first(&["FLEETKEY_JUMP"]),
+        via: first(&["FLEETKEY_VIA"]),
+        ssh_from: first(&["FLEETKEY_SSH_FROM"]),
         ..Fragment::default()
     }
 }
@@ -193,12 +197,13 @@ fn region_in(layer: &Fragment) -> Option<Text> {
 
 /// Checks flags or variables; the file was checked when it was read. What only some verbs need, those check.
 fn check(fragment: &Fragment) -> Result<(), SettingsError> {
-    let checks: [(&Option<Text>, rules::Check); 5] = [
+    let checks: [(&Option<Text>, rules::Check); 6] = [
         (&fragment.region, rules::region),
         (&fragment.zone, rules::zone),
         (&fragment.me, rules::person),
         (&fragment.bucket, rules::bucket),
         (&fragment.topic, rules::topic),
+        (&fragment.address, rules::address),
     ];
     for (written, rule) in checks {
         if let Some(Written { value, origin }) = written {

@@ -145,7 +145,7 @@ fn an_ordinary_user_holds_it_off_by_stay_and_takes_it_back_and_is_told_at_login(
     // Told to be off, the agent takes the notice down.
     booted.sh("sed -i '/autostop/,$d' /etc/fleetkey/agent.toml; systemctl reload fleetkey-agent");
     booted.wait_for("the notice to go", |booted| !booted.path("/run/motd.d/fleetkey").exists());
-    assert!(autostop_of(&booted).is_null());
+    booted.wait_for("the status to be without it", |booted| autostop_of(booted).is_null());
     assert_eq!(booted.status("fleetkey-agent stay 1h").code(), Some(1));
     assert!(booted.sh("fleetkey-agent stay").contains("nothing powers this box off"));
 }

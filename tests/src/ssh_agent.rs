@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::keys::TestKey;
 use crate::process::{Kept, bound};
@@ -29,8 +29,8 @@ impl SshAgent {
         let mut command = bound("ssh-agent");
         command.args(["-D", "-a"]).arg(&socket).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = Kept::start("an ssh-agent", command)?;
-        wait_until("an ssh-agent listens", SOON, || Ok(socket.exists()))?;
-        add(key, &socket)?;
+        // The socket is there a moment before the agent listens.
+        wait_until("an ssh-agent takes the key", SOON, || Ok(socket.exists() && add(key, &socket)?))?;
         Ok(Self { _process: process, folder })
     }
 
@@ -40,8 +40,8 @@ impl SshAgent {
     }
 }
 
-fn add(key: &TestKey, socket: &Path) -> Result<()> {
-    let added = Command::new("ssh-add").arg("-q").arg(key.private()).env("SSH_AUTH_SOCK", socket).status()?;
-    ensure!(added.success(), "the ssh-agent does not take the key");
-    Ok(())
+fn add(key: &TestKey, socket: &Path) -> Result<bool> {
+    let mut command = Command::new("ssh-add");
+    command.arg("-q").arg(key.private()).env("SSH_AUTH_SOCK", socket).stderr(Stdio::null());
+    Ok(command.status()?.success())
 }

@@ -24,11 +24,13 @@ use thiserror::Error;
 mod connections;
 mod credentials_file;
 mod error_text;
+mod fetch;
 mod trust;
 
 pub use connections::Connections;
 pub use credentials_file::{CredentialsFile, CredentialsFileError};
 pub use error_text::{error_text, is_no_such_entity, is_no_such_key, is_throttled};
+pub use fetch::{FetchError, fetch};
 pub use trust::TrustError;
 
 /// Time to open a connection, TLS not counted.

@@ -13,6 +13,8 @@ use super::create_spot::{Others, SpotFlags};
 use super::create_volumes::VolumeFlags;
 use super::image::take;
 use super::role::{RolePath, named_value, named_values};
+use super::route::RouteFlags;
+use super::ssh_from::SshFromFlag;
 use crate::complete;
 use crate::fleet::Fleet;
 use crate::image::parse_image_id;
@@ -29,6 +31,7 @@ use crate::role::{Arch, Autostop, AutostopAction, Role};
 use crate::selection::parse_id;
 use crate::settings::Settings;
 use crate::settings::rules::is_instance_type;
+use crate::ssh::AddressKind;
 use crate::wait::{Waiter, parse_timeout};
 
 /// Launch a box of a role, and wait until it can be used.
@@ -62,6 +65,10 @@ pub(super) struct LaunchFlags {
     autostop: AutostopFlags,
     #[command(flatten)]
     how: HowFlags,
+    #[command(flatten)]
+    route: RouteFlags,
+    #[command(flatten)]
+    ssh_from: SshFromFlag,
 }
 
 /// What the box is to be.
@@ -217,7 +224,9 @@ async fn open(
     settings: &Settings,
     printer: Printer,
 ) -> anyhow::Result<(World, Request, Role)> {
-    let LaunchFlags { role, what, spot, autostop, how } = flags;
+    let LaunchFlags { role, what, spot, autostop, how, route, ssh_from } = flags;
+    let route = route.route(settings)?;
+    let entry = ssh_from.entry(settings, route.is_straight() && route.address != Some(AddressKind::Private))?;
     let fleet = Fleet::open(settings, printer).await?;
     let name = crate::selection::name(&fleet.namespace, role)?;
     let spot_wish = spot.wish(&Others {
@@ -261,7 +270,8 @@ async fn open(
         spot: spot_wish,
         volumes,
     };
-    Ok((World::open(fleet, settings, printer).await?, request, role))
+    let world = World { route, entry, ..World::open(fleet, settings, printer).await? };
+    Ok((world, request, role))
 }
 
 fn key_specs(given: &[String], settings: &Settings) -> Vec<String> {

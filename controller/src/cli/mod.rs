@@ -34,16 +34,21 @@ mod list_volumes;
 mod man;
 mod missing;
 mod on_box;
+mod proxy;
 mod reach;
 mod reboot;
 mod recreate;
+mod refresh_ingress;
 mod register_key;
 mod reset_security;
 mod revoke_key;
 mod role;
+mod route;
 mod rsync;
 mod show;
 mod ssh;
+mod ssh_config;
+mod ssh_from;
 mod start;
 mod stop;
 mod terminate;
@@ -82,8 +87,10 @@ enum Verb {
     ListRoles(role::List),
     ListVolumes(list_volumes::ListVolumes),
     Man(man::Man),
+    Proxy(proxy::Proxy),
     Reboot(reboot::Reboot),
     Recreate(recreate::Recreate),
+    RefreshIngress(refresh_ingress::RefreshIngress),
     RegisterKey(register_key::RegisterKey),
     ResetSecurity(reset_security::ResetSecurity),
     RevokeKey(revoke_key::RevokeKey),
@@ -91,6 +98,7 @@ enum Verb {
     Rsync(rsync::Rsync),
     Show(show::Show),
     Ssh(ssh::Ssh),
+    SshConfig(ssh_config::SshConfig),
     Start(start::Start),
     Stop(stop::Stop),
     Terminate(terminate::Terminate),
@@ -163,9 +171,11 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),
         Verb::ListRoles(verb) => verb.run(printer),
+        Verb::Proxy(verb) => verb.run(&settings, printer).await,
         Verb::ListVolumes(verb) => verb.run(&settings, printer).await,
         Verb::Reboot(verb) => verb.run(&settings, printer).await,
         Verb::Recreate(verb) => verb.run(&settings, printer).await,
+        Verb::RefreshIngress(verb) => verb.run(&settings, printer).await,
         Verb::RegisterKey(verb) => verb.run(&settings, printer).await,
         Verb::ResetSecurity(verb) => verb.run(&settings, printer).await,
         Verb::RevokeKey(verb) => verb.run(&settings, printer).await,
@@ -173,6 +183,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::Rsync(verb) => verb.run(&settings, printer).await,
         Verb::Show(verb) => verb.run(&settings, printer).await,
         Verb::Ssh(verb) => verb.run(&settings, printer).await,
+        Verb::SshConfig(verb) => verb.run(&settings, printer).await,
         Verb::Start(verb) => verb.run(&settings, printer).await,
         Verb::Stop(verb) => verb.run(&settings, printer).await,
         Verb::Terminate(verb) => verb.run(&settings, printer).await,

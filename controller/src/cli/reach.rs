@@ -9,7 +9,8 @@ use fleetkey_common::aws_names::AbsoluteName;
 use fleetkey_common::names::AccountName;
 
 use super::missing;
-use crate::aws::instances::{Which, find};
+use super::route::RouteFlags;
+use crate::aws::instances::{self, Which, find};
 use crate::fleet::Fleet;
 use crate::instance::{ADMIN_TAG, Instance, State};
 use crate::interrupt;
@@ -19,7 +20,7 @@ use crate::role::{Library, RoleName};
 use crate::selection::{self, Among};
 use crate::settings::Settings;
 use crate::ssh::host_keys::{self, Given};
-use crate::ssh::{AddressKind, Ssh, ready};
+use crate::ssh::{Route, Ssh, ready};
 use crate::wait::{Look, WaitError, Waiter, parse_timeout};
 
 /// The flags that say how to get to the box.
@@ -32,9 +33,8 @@ pub(super) struct ReachFlags {
     /// Log in to the box's admin account, as is done anyway where --login is not given
     #[arg(short, long, conflicts_with = "login")]
     admin: bool,
-    /// Which address of the box to use [default: that of the configuration, else the public one if it has one]
-    #[arg(long, value_enum, value_name = "WHICH")]
-    address: Option<AddressKind>,
+    #[command(flatten)]
+    route: RouteFlags,
     /// Trust this host key of the box from now on: its SHA256:... fingerprint, or a file with it, from a trusted source
     ///
     /// Host keys are otherwise taken from the box's console, and kept.
@@ -56,6 +56,7 @@ impl ReachFlags {
         among: &Among,
         options: Vec<OsString>,
     ) -> anyhow::Result<Ssh> {
+        let route = self.route.route(settings)?;
         let fleet = Fleet::open(settings, printer).await?;
         let waiter = Waiter::new(printer, interrupt::listen()?, self.timeout);
         let name = selection::name(&fleet.namespace, role)?;
@@ -65,31 +66,53 @@ impl ReachFlags {
             Err(refusal) if none => return Err(missing::explain(&fleet, &name, refusal).await.into()),
             chosen => chosen?,
         };
-        let instance = running(&fleet, &waiter, &name, instance).await?;
+        let instance = running(&fleet, &waiter, instance).await?;
         let account = self.account(&instance)?;
-        let address = self.address.or(settings.address);
-        let ssh = Ssh::to(&fleet, &instance, account, address)?.with_options(options);
+        let ssh = Ssh::to(&fleet, &instance, account, &route)?.with_options(options);
         let keys = match &self.host_key {
             Some(given) => host_keys::take(&fleet, &ssh, given).await?,
             None => host_keys::learn(&fleet, &waiter, &instance).await?,
         };
         printer.detail(&format!("box {} at {}, host keys {keys}", instance.id, ssh.address()));
-        if !host_keys::is_reached(&fleet, &instance)? {
-            ready::wait_until_answering(&waiter, &ssh).await?;
-            host_keys::reached(&fleet, &instance)?;
-        }
+        knock(&fleet, &waiter, &instance, &ssh, &route).await?;
         Ok(ssh)
     }
 
     fn account(&self, instance: &Instance) -> anyhow::Result<AccountName> {
-        match (&self.login, instance.tags.get(ADMIN_TAG)) {
-            (Some(login), _) => Ok(login.clone()),
-            (None, Some(tag)) => tag.parse().with_context(|| {
-                Refusal::new(format!("tag {ADMIN_TAG} of box {} does not name an account", instance.id))
-                    .hint("name an account with --login")
-            }),
-            (None, None) => by_role(instance),
+        self.login.clone().map_or_else(|| account(instance), Ok)
+    }
+}
+
+/// Waits until sshd has answered with a key that is known, unless it did since the box was started.
+pub(super) async fn knock(
+    fleet: &Fleet,
+    waiter: &Waiter,
+    instance: &Instance,
+    ssh: &Ssh,
+    route: &Route,
+) -> anyhow::Result<()> {
+    if host_keys::is_reached(fleet, instance)? {
+        return Ok(());
+    }
+    ready::wait_until_answering(waiter, ssh).await.map_err(|error| match error.downcast_ref() {
+        Some(WaitError::TimedOut { .. }) if route.is_straight() => {
+            let refusal = Refusal::new(format!("box {} does not answer to ssh", instance.id));
+            let hint = format!("fleetkey refresh-ingress --region {} {}", fleet.region, instance.name);
+            error.context(refusal.hint(format!("if port 22 is not open to your address: {hint}")))
         }
+        _ => error,
+    })?;
+    host_keys::reached(fleet, instance)
+}
+
+/// The box's admin account.
+pub(super) fn account(instance: &Instance) -> anyhow::Result<AccountName> {
+    match instance.tags.get(ADMIN_TAG) {
+        Some(tag) => tag.parse().with_context(|| {
+            Refusal::new(format!("tag {ADMIN_TAG} of box {} does not name an account", instance.id))
+                .hint("name an account with --login")
+        }),
+        None => by_role(instance),
     }
 }
 
@@ -114,17 +137,12 @@ async fn boxes(fleet: &Fleet, name: &AbsoluteName) -> anyhow::Result<Vec<Instanc
 }
 
 /// The box once it runs. One that is off is not waited for.
-async fn running(
-    fleet: &Fleet,
-    waiter: &Waiter,
-    name: &AbsoluteName,
-    mut instance: Instance,
-) -> anyhow::Result<Instance> {
-    let id = instance.id.clone();
+pub(super) async fn running(fleet: &Fleet, waiter: &Waiter, mut instance: Instance) -> anyhow::Result<Instance> {
+    let (id, name) = (instance.id.clone(), instance.name.clone());
     if instance.state == State::Pending {
         let what = format!("box {id} is running");
         let outcome = waiter.wait(&what, async || {
-            let found = boxes(fleet, name).await?.into_iter().find(|found| found.id == id);
+            let found = instances::describe(&fleet.ec2, &id).await?.and_then(Instance::read);
             Ok(match found {
                 Some(found) if found.state == State::Pending => Look::NotYet(found.state.as_str().to_owned()),
                 found => Look::Done(found),

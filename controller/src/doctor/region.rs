@@ -23,6 +23,8 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
         Err(error) if error.missing_permission().is_some() => {
             Finding::ok(NAME, format!("{region}, where EC2 answers; the caller lacks ec2:DescribeRegions"))
         }
-        Err(error) => Finding::failed(NAME, &error),
+        // The host of a region that is none is not to be found.
+        Err(error) => Finding::failed(NAME, &error)
+            .mend(format!("if there is a region {region} at all, see to the network; else {CHOOSE}")),
     }])
 }

@@ -98,7 +98,8 @@ pub(super) async fn perform(
                 made => made.map(Done::Group),
             };
         }
-        Change::Allow { rule } => security_groups::authorize(ec2, group, rule).await?,
+        Change::Allow { rule, text } => security_groups::authorize(ec2, group, rule, text).await?,
+        Change::Describe { rule, text } => security_groups::describe(ec2, group, rule, text).await?,
         Change::Revoke { rule } => security_groups::revoke(ec2, group, rule).await?,
         Change::MakeIamRole { name } => {
             let trust = profile::trust(partition);

@@ -9,6 +9,7 @@ use super::plan::Change;
 use super::{World, boot, profile};
 use crate::aws::{CallError, instance_profiles, security_groups};
 use crate::fleet::Fleet;
+use crate::ingress::Ssh;
 use crate::role::Role;
 use crate::work::Outcome;
 
@@ -67,7 +68,7 @@ pub(crate) async fn groups(
     found.sort_by(|one, other| (&one.network, &one.id).cmp(&(&other.network, &other.id)));
     let group = |group: security_groups::Group| {
         check_group(fleet, of, &group)?;
-        let changes = rule_changes(role, &group.rules).collect();
+        let changes = rule_changes(role, &group.rules, &Ssh::AsRole).collect();
         Ok(Group { id: group.id, network: group.network, changes })
     };
     found.into_iter().map(group).collect()

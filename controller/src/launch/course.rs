@@ -169,6 +169,10 @@ impl Course<'_> {
         let journal = journal.insert(Journal::begin(folder, record)?);
         journal.save()?;
         let group = carry::make(world, waiter, journal, name, &prepared).await?;
+        if prepared.plan.opens_ssh() {
+            let closer = "--ssh-from auto opens it to your address alone";
+            world.printer.hint(&format!("port 22 is open to every address, and keys alone let in; {closer}"));
+        }
         let launched = send::launch(world, waiter, journal, &prepared, &group).await?;
         let Launched::Made(instance) = &launched else { return Ok(launched) };
         journal.record.instance = Some(instance.id.clone());

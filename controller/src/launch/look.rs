@@ -24,7 +24,7 @@ use crate::aws::{
 };
 use crate::fleet::Fleet;
 use crate::image::{self, Image, ImageChoice};
-use crate::ingress::{self, Rule};
+use crate::ingress::{self, Rules, Ssh};
 use crate::instance::{ADMIN_TAG, AUTOSTOP_TAG, GENERATION_TAG, Instance, NAME_TAG, State};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, BaseImage, OptionValues, RenderInput, Role};
@@ -76,7 +76,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     }
     let disks = machine::disks(&image, role, request.root_gib, &found)?;
     let (groups, profile, agent) = tokio::try_join!(
-        group_changes(&world.fleet, &request.name, role, &attempts[0].place.network),
+        group_changes(world, &request.name, role, &attempts[0].place.network),
         profile_changes(world, &request.name, role),
         boot::agent(world, request, role, arch),
     )?;
@@ -348,12 +348,12 @@ async fn key_pair(world: &World, request: &Request, role: &Role) -> anyhow::Resu
 
 /// The security group, if it is there, and what makes it let in what the role says.
 async fn group_changes(
-    fleet: &Fleet,
+    world: &World,
     of: &AbsoluteName,
     role: &Role,
     network: &str,
 ) -> anyhow::Result<(Option<String>, Vec<Change>)> {
-    let name = of.to_aws_name();
+    let (fleet, name) = (&world.fleet, of.to_aws_name());
     let found = security_groups::find(&fleet.ec2, network, &name).await?;
     let mut changes = Vec::new();
     let there = if let Some(group) = &found {
@@ -361,9 +361,10 @@ async fn group_changes(
         group.rules.clone()
     } else {
         changes.push(Change::MakeGroup { name, network: network.to_owned() });
-        BTreeSet::new()
+        Rules::new()
     };
-    changes.extend(rule_changes(role, &there));
+    let ssh = world.entry.resolve(fleet, &there).await?;
+    changes.extend(rule_changes(role, &there, &ssh));
     Ok((found.map(|group| group.id), changes))
 }
 
@@ -379,11 +380,9 @@ pub(super) fn check_group(fleet: &Fleet, of: &AbsoluteName, group: &Group) -> Re
         .hint("or delete or rename it, or give another --namespace"))
 }
 
-/// What makes a group that lets in what is `there` let in what the role says.
-pub(super) fn rule_changes(role: &Role, there: &BTreeSet<Rule>) -> impl Iterator<Item = Change> + use<> {
-    let ingress::Changes { allow, revoke } = ingress::changes(&ingress::wanted(&role.ingress), there);
-    let allow = allow.into_iter().map(|rule| Change::Allow { rule });
-    allow.chain(revoke.into_iter().map(|rule| Change::Revoke { rule }))
+/// What makes a group that lets in what is `there` let in what the role says, and SSH from where it is said.
+pub(super) fn rule_changes(role: &Role, there: &Rules, ssh: &Ssh) -> impl Iterator<Item = Change> + use<> {
+    Change::of_rules(ingress::changes(&ingress::wanted(&role.ingress), there, ssh))
 }
 
 /// The instance profile's name, and what gives it the policies that the role says; none for a role without any.

@@ -49,10 +49,12 @@ use fleetkey_common::aws_names::AbsoluteName;
 use crate::aws::bucket::Bucket;
 use crate::aws::caller::Caller;
 use crate::aws::security_groups::Group;
+use crate::entry::Entry;
 use crate::fleet::Fleet;
 use crate::printer::Printer;
 use crate::session::find_bucket;
 use crate::settings::Settings;
+use crate::ssh::Route;
 
 pub(crate) use carry::Hands;
 
@@ -96,6 +98,10 @@ pub(crate) struct World {
     pub(crate) topic: String,
     /// Where progress is told.
     pub(crate) printer: Printer,
+    /// By which way the box is reached.
+    pub(crate) route: Route,
+    /// From where SSH is let in.
+    pub(crate) entry: Entry,
 }
 
 impl World {
@@ -103,7 +109,8 @@ impl World {
     pub(crate) async fn open(fleet: Fleet, settings: &Settings, printer: Printer) -> anyhow::Result<Self> {
         let caller = fleet.caller().await?.clone();
         let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
-        Ok(Self { iam: fleet.iam(), fleet, bucket, caller, topic: settings.topic.clone(), printer })
+        let (topic, route, entry) = (settings.topic.clone(), Route::default(), Entry::default());
+        Ok(Self { iam: fleet.iam(), fleet, bucket, caller, topic, printer, route, entry })
     }
 
     /// What changes are made with.

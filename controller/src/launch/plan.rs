@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::attempts::Attempt;
 use super::spot::market::Terms;
-use crate::ingress::Rule;
+use crate::ingress::{Changes, Rule, is_open};
 use crate::table::Table;
 
 /// One change before the launch. Doing it twice comes to the same as once.
@@ -15,8 +15,10 @@ use crate::table::Table;
 pub(crate) enum Change {
     /// Makes the security group.
     MakeGroup { name: String, network: String },
-    /// Has the security group let something in.
-    Allow { rule: Rule },
+    /// Has the security group let something in, with a text beside it that may be empty.
+    Allow { rule: Rule, text: String },
+    /// Has the security group say something else beside a rule.
+    Describe { rule: Rule, text: String },
     /// Has the security group let something in no more.
     Revoke { rule: Rule },
     /// Makes the IAM role of the boxes.
@@ -130,11 +132,19 @@ pub(crate) struct Row {
 }
 
 impl Change {
+    /// What makes a security group let in what it should, in the order in which it is done.
+    pub(crate) fn of_rules(changes: Changes) -> impl Iterator<Item = Self> {
+        let allow = changes.allow.into_iter().map(|(rule, text)| Change::Allow { rule, text });
+        let describe = changes.describe.into_iter().map(|(rule, text)| Change::Describe { rule, text });
+        allow.chain(describe).chain(changes.revoke.into_iter().map(|rule| Change::Revoke { rule }))
+    }
+
     /// What is done, in a word.
     pub(crate) fn action(&self) -> &'static str {
         match self {
             Change::MakeGroup { .. } | Change::MakeIamRole { .. } | Change::MakeProfile { .. } => "make",
             Change::Allow { .. } => "allow",
+            Change::Describe { .. } => "describe",
             Change::Revoke { .. } => "revoke",
             Change::PutPolicy { .. } => "put",
             Change::DeletePolicy { .. } => "delete",
@@ -148,7 +158,9 @@ impl Change {
     pub(crate) fn what(&self) -> String {
         match self {
             Change::MakeGroup { name, network } => format!("security group {name} in {network}"),
-            Change::Allow { rule } | Change::Revoke { rule } => rule.to_string(),
+            Change::Allow { rule, text } if text.is_empty() => rule.to_string(),
+            Change::Allow { rule, text } | Change::Describe { rule, text } => format!("{rule} ({text})"),
+            Change::Revoke { rule } => rule.to_string(),
             Change::MakeIamRole { name } => format!("IAM role {name}"),
             Change::PutPolicy { role, policy, .. } | Change::DeletePolicy { role, policy } => {
                 format!("policy {policy} of IAM role {role}")
@@ -162,6 +174,11 @@ impl Change {
 }
 
 impl Plan {
+    /// Whether it opens SSH to everybody.
+    pub(crate) fn opens_ssh(&self) -> bool {
+        self.changes.iter().any(|change| matches!(change, Change::Allow { rule, .. } if is_open(rule)))
+    }
+
     /// The plan as it is shown, the launch and what follows it included.
     pub(crate) fn rows(&self, after: &[&'static str]) -> Vec<Row> {
         let changes = self.changes.iter().map(|change| Row { action: change.action(), what: change.what() });

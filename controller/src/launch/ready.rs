@@ -41,7 +41,7 @@ pub(crate) async fn wait_until_usable(
 ) -> anyhow::Result<()> {
     let account = role.admin().map_err(Refusal::from)?;
     host_keys::learn(&world.fleet, waiter, instance).await?;
-    let ssh = Ssh::to(&world.fleet, instance, account.clone(), None)?;
+    let ssh = Ssh::to(&world.fleet, instance, account.clone(), &world.route)?;
     wait_until_answering(waiter, &ssh).await?;
     host_keys::reached(&world.fleet, instance)?;
     wait_until_reachable(waiter, &ssh).await?;

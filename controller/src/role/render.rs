@@ -68,6 +68,11 @@ const AGENT_TOML: &str = "/etc/fleetkey/agent.toml";
 const DROP_IN: &str = "/etc/systemd/system/fleetkey-agent.service.d/10-cloud-init.conf";
 const DROP_IN_TEXT: &str = "[Unit]\nAfter=cloud-init.service cloud-init-network.service\n";
 
+/// What cloud-init runs at every boot of a box, or of one that is made from its image.
+/// <https://docs.cloud-init.io/en/latest/reference/modules.html#scripts-per-boot>
+const PRINT_HOST_KEYS: &str = "/var/lib/cloud/scripts/per-boot/fleetkey-host-keys";
+
+const HOST_KEYS: &str = include_str!("scripts/host-keys.sh");
 const INSTALL_AGENT: &str = include_str!("scripts/install-agent.sh");
 const EPHEMERAL_DISKS: &str = include_str!("scripts/ephemeral-disks.sh");
 const MOUNT_VOLUMES: &str = include_str!("scripts/mount-volumes.sh");
@@ -94,7 +99,7 @@ impl Role {
         };
         let own = template::render(&self.cloud_config, &context)?;
         let maker = Maker { place: own.place.clone() };
-        let mut config = cloud_config::base(&own.place);
+        let mut config = join(cloud_config::base(&own.place), maker.host_keys())?;
         if let Some(ephemeral) = &self.ephemeral {
             config = join(config, maker.ephemeral(ephemeral))?;
         }
@@ -149,17 +154,25 @@ impl Maker {
         self.node(Value::Map(entries.into_iter().map(|(name, node)| (key(name), node)).collect()))
     }
 
+    /// A file of root's.
+    fn file(&self, path: &str, mode: &str, content: &str) -> Node {
+        self.map([
+            ("path", self.text(path)),
+            ("owner", self.text("root:root")),
+            ("permissions", self.text(mode)),
+            ("content", self.text(content)),
+        ])
+    }
+
+    /// The host keys on the console at every boot: the controller learns them there, and trusts no others.
+    fn host_keys(&self) -> Node {
+        let script = format!("#!/bin/sh\n{}", without_comments(HOST_KEYS));
+        self.map([("write_files", self.list(vec![self.file(PRINT_HOST_KEYS, "0755", &script)]))])
+    }
+
     /// The agent's configuration, before it is there, and its installation.
     fn agent(&self, toml: &str, install: &AgentInstall, package: PackageFormat) -> Result<Node, RoleError> {
-        let file = |path: &str, content: &str| {
-            self.map([
-                ("path", self.text(path)),
-                ("owner", self.text("root:root")),
-                ("permissions", self.text("0644")),
-                ("content", self.text(content)),
-            ])
-        };
-        let files = vec![file(AGENT_TOML, toml), file(DROP_IN, DROP_IN_TEXT)];
+        let files = vec![self.file(AGENT_TOML, "0644", toml), self.file(DROP_IN, "0644", DROP_IN_TEXT)];
         let script = format!(
             "fleetkey_url={}\nfleetkey_sha256={}\nfleetkey_format={package}\n{}",
             shell_words::quote(checked_url("the package's URL", &install.url)?),

@@ -50,7 +50,7 @@ fn told(text: &str) -> String {
     folder.role("mine", format!("extends: [generic-debian-12-box]\n{text}"));
     let done = folder.load("mine").and_then(|role| rendered(&role, &[], None));
     match done {
-        Ok(user_data) => user_data.text.lines().skip(7).flat_map(|line| [line, "\n"]).collect(),
+        Ok(user_data) => user_data.text.lines().skip(15).flat_map(|line| [line, "\n"]).collect(),
         Err(error) => {
             let error = error.to_string();
             let lines = error.lines().map(|line| &line[line.find("mine.yaml").unwrap_or(0)..]);
@@ -62,7 +62,7 @@ fn told(text: &str) -> String {
 #[test]
 fn a_box_without_an_agent_is_told_nothing_but_to_be_safe() {
     let role = Folder::new().load("generic-debian-12-box").unwrap();
-    insta::assert_snapshot!(rendered(&role, &[], None).unwrap().text, @r"
+    insta::assert_snapshot!(rendered(&role, &[], None).unwrap().text, @r#"
     #cloud-config
     # /prod/generic-debian-12-box, role generic-debian-12-box: made by fleetkey
     ssh_pwauth: false
@@ -70,7 +70,15 @@ fn a_box_without_an_agent_is_told_nothing_but_to_be_safe() {
     ssh_deletekeys: true
     ssh:
       emit_keys_to_console: true
-    ");
+    write_files:
+    - path: /var/lib/cloud/scripts/per-boot/fleetkey-host-keys
+      owner: root:root
+      permissions: "0755"
+      content: |
+        #!/bin/sh
+        keys=$(cat /etc/ssh/ssh_host_*_key.pub) || exit 1
+        printf '%s\n' '-----BEGIN SSH HOST KEY KEYS-----' "$keys" '-----END SSH HOST KEY KEYS-----' >/dev/console
+    "#);
 }
 
 #[test]
@@ -124,7 +132,7 @@ fn what_is_written_is_read_as_what_was_meant() {
     for value in hostile {
         let text = rendered(&role, &[("title", value)], None).unwrap().text;
         let read: BTreeMap<String, serde_json::Value> = serde_saphyr::from_str(&text).unwrap();
-        assert_eq!(read.len(), 9, "{value:?} made other fields of it:\n{text}");
+        assert_eq!(read.len(), 10, "{value:?} made other fields of it:\n{text}");
         assert_eq!(read["a"], value, "{text}");
         assert_eq!(read["b"], format!("before {value} after"), "{text}");
         assert_eq!(read["c"]["d"][0], value, "{text}");
@@ -182,7 +190,7 @@ fn null_takes_out_what_a_parent_tells_cloud_init() {
     let role =
         "extends: [generic-debian-12-box, docker]\nephemeral: null\ncloud_config: {packages: null, runcmd: null}\n";
     let role = Folder::new().role("mine", role).load("mine").unwrap();
-    insta::assert_snapshot!(rendered(&role, &[], None).unwrap().text, @r"
+    insta::assert_snapshot!(rendered(&role, &[], None).unwrap().text, @r#"
     #cloud-config
     # /prod/mine, role mine: made by fleetkey
     ssh_pwauth: false
@@ -190,8 +198,16 @@ fn null_takes_out_what_a_parent_tells_cloud_init() {
     ssh_deletekeys: true
     ssh:
       emit_keys_to_console: true
+    write_files:
+    - path: /var/lib/cloud/scripts/per-boot/fleetkey-host-keys
+      owner: root:root
+      permissions: "0755"
+      content: |
+        #!/bin/sh
+        keys=$(cat /etc/ssh/ssh_host_*_key.pub) || exit 1
+        printf '%s\n' '-----BEGIN SSH HOST KEY KEYS-----' "$keys" '-----END SSH HOST KEY KEYS-----' >/dev/console
     package_update: true
-    ");
+    "#);
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use clap::ValueEnum;
 use fleetkey_common::names::AccountName;
 
 use super::known_hosts::KnownHosts;
+use super::route::{AddressKind, Route};
 use super::words;
 use crate::fleet::Fleet;
 use crate::instance::Instance;
@@ -25,15 +25,6 @@ pub(crate) const PROGRAM: &str = "ssh";
 /// How long one attempt to connect may take, in seconds, while a box is waited for.
 const CONNECT_TIMEOUT: &str = "ConnectTimeout=10";
 
-/// Which of a box's addresses is connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AddressKind {
-    /// The one on the internet.
-    Public,
-    /// The one within its network.
-    Private,
-}
-
 /// The way to one box, as one account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ssh {
@@ -41,48 +32,32 @@ pub(crate) struct Ssh {
     account: AccountName,
     address: IpAddr,
     known_hosts: PathBuf,
+    /// By which way: `Name=value`.
+    way: Vec<String>,
+    straight: bool,
     options: Vec<OsString>,
 }
 
 impl Ssh {
-    /// The way to a box: by the address asked for, else the public one, else the private one.
-    pub(crate) fn to(
-        fleet: &Fleet,
-        instance: &Instance,
-        account: AccountName,
-        kind: Option<AddressKind>,
-    ) -> anyhow::Result<Self> {
+    /// The way to a box: by the address that the route says, else the public one, else the private one.
+    pub(crate) fn to(fleet: &Fleet, instance: &Instance, account: AccountName, route: &Route) -> anyhow::Result<Self> {
+        route.check_programs()?;
         let known_hosts = KnownHosts::open(&fleet.region)?.file(&instance.id)?;
-        Ok(Self::new(instance, account, kind, known_hosts)?)
+        Ok(Self::new(&fleet.region, instance, account, route, known_hosts)?)
     }
 
     fn new(
+        region: &str,
         instance: &Instance,
         account: AccountName,
-        kind: Option<AddressKind>,
+        route: &Route,
         known_hosts: PathBuf,
     ) -> Result<Self, Refusal> {
         let id = instance.id.clone();
-        let (public, private) = (instance.public_address.as_deref(), instance.private_address.as_deref());
-        let (name, address) = match kind {
-            Some(AddressKind::Public) => ("public address", public),
-            Some(AddressKind::Private) => ("private address", private),
-            None => ("address", public.or(private)),
-        };
-        let address = address.ok_or_else(|| {
-            let refusal = Refusal::new(format!("box {id} has no {name}"));
-            if kind.is_some() { refusal.hint("leave --address out to use the one that it has") } else { refusal }
-        })?;
-        // Anything else could be taken for an option, or for the name of another machine.
-        let address = address.parse().map_err(|_| {
-            Refusal::new(format!("EC2 says that the address of box {id} is {address:?}, which is no address"))
-        })?;
-        let plain = known_hosts.to_str().is_some_and(|path| !path.contains(['"', '\\', '$', '%', '\n', '\r']));
-        if !plain {
-            return Err(Refusal::new(format!("ssh cannot be told of host keys in {}", known_hosts.display()))
-                .hint("set XDG_STATE_HOME to a folder without quotation marks, \\, $ and % in its path"));
-        }
-        Ok(Self { id, account, address, known_hosts, options: Vec::new() })
+        let address = address(instance, route)?;
+        check_known_hosts(&known_hosts)?;
+        let way = route.options(&id, region).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        Ok(Self { id, account, address, known_hosts, way, straight: route.is_straight(), options: Vec::new() })
     }
 
     /// The same with options that the operator gave for ssh.
@@ -106,6 +81,11 @@ impl Ssh {
         self.address
     }
 
+    /// Whether it is connected to without any other machine or program in between, as far as is known here.
+    pub(super) fn is_straight(&self) -> bool {
+        self.straight
+    }
+
     /// `-p PORT`, if the operator gave a port.
     pub(super) fn port(&self) -> Vec<OsString> {
         words::port(&self.options)
@@ -119,7 +99,7 @@ impl Ssh {
     /// A login, or a command of these words, which ssh joins by blanks.
     pub(crate) fn login(&self, words: &[OsString]) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(self.trust()).args(&self.options).args(self.destination());
+        command.args(self.trust()).args(self.way()).args(&self.options).args(self.destination());
         if !words.is_empty() {
             // A command that begins with a dash is no option.
             command.arg("--").args(words);
@@ -148,7 +128,7 @@ impl Ssh {
         for option in ["BatchMode=yes", CONNECT_TIMEOUT, "ClearAllForwardings=yes"] {
             command.args(["-o", option]);
         }
-        command.args(self.trust()).args(words::connecting(&self.options));
+        command.args(self.trust()).args(self.way()).args(words::connecting(&self.options));
         // What is read is read in English.
         command.env("LC_ALL", "C");
         command
@@ -157,29 +137,66 @@ impl Ssh {
     /// The words that rsync is to run as its ssh, before the destination, quoted as rsync reads them.
     pub(crate) fn for_rsync(&self) -> OsString {
         let program = std::iter::once(OsString::from(PROGRAM));
-        words::for_rsync(program.chain(self.trust()).chain(self.options.iter().cloned()))
+        words::for_rsync(program.chain(self.trust()).chain(self.way()).chain(self.options.iter().cloned()))
     }
 
     /// The words that make ssh hold the box to the keys that are kept of it, whatever else it is told.
     fn trust(&self) -> impl Iterator<Item = OsString> {
-        let options = [
-            format!("HostKeyAlias={}", self.id),
-            format!("UserKnownHostsFile=\"{}\"", self.known_hosts.display()),
-            "GlobalKnownHostsFile=/dev/null".to_owned(),
-            "StrictHostKeyChecking=yes".to_owned(),
-            "VerifyHostKeyDNS=no".to_owned(),
-            "NoHostAuthenticationForLocalhost=no".to_owned(),
-            "UpdateHostKeys=no".to_owned(),
-            "CheckHostIP=no".to_owned(),
-            // A shared connection to the same address may lead to a box that was there before.
-            "ControlPath=none".to_owned(),
-        ];
-        options.into_iter().flat_map(|option| ["-o".into(), option.into()])
+        // A shared connection to the same address may lead to a box that was there before.
+        let options = trust(&self.id, &self.known_hosts).into_iter().chain([("ControlPath", "none".to_owned())]);
+        options.flat_map(|(name, value)| ["-o".into(), format!("{name}={value}").into()])
+    }
+
+    /// The words that make ssh go by the way asked for.
+    fn way(&self) -> impl Iterator<Item = OsString> {
+        self.way.iter().flat_map(|option| ["-o".into(), option.into()])
     }
 
     fn destination(&self) -> [OsString; 3] {
         ["-l".into(), self.account.as_str().into(), self.address.to_string().into()]
     }
+}
+
+/// The options of ssh that hold a box to the keys that are kept of it: name and value.
+pub(crate) fn trust(id: &str, known_hosts: &Path) -> Vec<(&'static str, String)> {
+    vec![
+        ("HostKeyAlias", id.to_owned()),
+        ("UserKnownHostsFile", format!("\"{}\"", known_hosts.display())),
+        ("GlobalKnownHostsFile", "/dev/null".to_owned()),
+        ("StrictHostKeyChecking", "yes".to_owned()),
+        ("VerifyHostKeyDNS", "no".to_owned()),
+        ("NoHostAuthenticationForLocalhost", "no".to_owned()),
+        ("UpdateHostKeys", "no".to_owned()),
+        ("CheckHostIP", "no".to_owned()),
+    ]
+}
+
+/// Refuses a file of host keys of which ssh cannot be told: quotation marks, and what ssh puts in values for.
+pub(crate) fn check_known_hosts(file: &Path) -> Result<(), Refusal> {
+    if file.to_str().is_some_and(|path| !path.contains(['"', '\\', '$', '%', '\n', '\r'])) {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("ssh cannot be told of host keys in {}", file.display()))
+        .hint("set XDG_STATE_HOME to a folder without quotation marks, \\, $ and % in its path"))
+}
+
+/// The address of a box by which a route leads to it.
+pub(crate) fn address(instance: &Instance, route: &Route) -> Result<IpAddr, Refusal> {
+    let id = &instance.id;
+    let (public, private) = (instance.public_address.as_deref(), instance.private_address.as_deref());
+    let (name, address) = match route.kind() {
+        Some(AddressKind::Public) => ("public address", public),
+        Some(AddressKind::Private) => ("private address", private),
+        None => ("address", public.or(private)),
+    };
+    let address = address.ok_or_else(|| {
+        let refusal = Refusal::new(format!("box {id} has no {name}"));
+        if route.address.is_some() { refusal.hint("leave --address out to use the one that it has") } else { refusal }
+    })?;
+    // Anything else could be taken for an option, or for the name of another machine.
+    address
+        .parse()
+        .map_err(|_| Refusal::new(format!("EC2 says that the address of box {id} is {address:?}, which is no address")))
 }
 
 /// Why a program did not start.

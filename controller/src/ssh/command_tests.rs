@@ -11,7 +11,12 @@ fn instance(public: Option<&str>, private: Option<&str>) -> Instance {
 }
 
 fn ssh(known_hosts: &str) -> Result<Ssh, Refusal> {
-    Ssh::new(&instance(None, Some("10.0.0.1")), "admin".parse().unwrap(), None, known_hosts.into())
+    on_route(known_hosts, &Route::default())
+}
+
+fn on_route(known_hosts: &str, route: &Route) -> Result<Ssh, Refusal> {
+    let instance = instance(None, Some("10.0.0.1"));
+    Ssh::new("us-west-2", &instance, "admin".parse().unwrap(), route, known_hosts.into())
 }
 
 fn line(command: &Command) -> String {
@@ -45,7 +50,8 @@ fn fault_15_every_command_line_holds_the_box_to_its_kept_keys_before_the_operato
 #[test]
 fn the_public_address_is_taken_if_there_is_one_unless_the_other_is_asked_for() {
     let to = |public, private, kind| {
-        let made = Ssh::new(&instance(public, private), "admin".parse().unwrap(), kind, "/k".into());
+        let route = Route { address: kind, ..Route::default() };
+        let made = Ssh::new("us-west-2", &instance(public, private), "admin".parse().unwrap(), &route, "/k".into());
         made.map(|ssh| ssh.address().to_string()).map_err(|error| error.to_string())
     };
     let (public, private) = (Some("203.0.113.1"), Some("10.0.0.1"));
@@ -60,10 +66,21 @@ fn the_public_address_is_taken_if_there_is_one_unless_the_other_is_asked_for() {
 #[test]
 fn t5_an_address_or_a_path_that_ssh_would_read_otherwise_is_refused() {
     for bad in ["-oProxyCommand=x", "evil.example", "10.0.0.1 x", "10.0.0.1\n"] {
-        let made = Ssh::new(&instance(Some(bad), None), "admin".parse().unwrap(), None, "/k".into());
+        let (instance, route) = (instance(Some(bad), None), Route::default());
+        let made = Ssh::new("us-west-2", &instance, "admin".parse().unwrap(), &route, "/k".into());
         assert!(made.is_err(), "{bad:?}");
     }
     for bad in ["/a\"b", "/a\\b", "/${HOME}", "/%h", "/a\nb"] {
         assert!(ssh(bad).is_err(), "{bad:?}");
     }
+}
+
+#[test]
+fn the_way_is_said_before_the_operators_own_options() {
+    let route = Route { address: None, way: crate::ssh::route::Way::Jump("bastion".parse().unwrap()) };
+    let ssh = on_route("/a b/c", &route).unwrap().with_options(vec!["-p".into(), "2222".into()]);
+    let way = format!("{TRUST} -o ProxyJump=bastion -p 2222 -l admin 10.0.0.1");
+    assert_eq!(line(&ssh.login(&[])), format!("ssh {way}"));
+    assert!(line(&ssh.probe("true")).ends_with(&format!(" {way} -- true")));
+    assert!(ssh.for_rsync().into_string().unwrap().ends_with(" -o ControlPath=none -o ProxyJump=bastion -p 2222"));
 }

@@ -94,6 +94,22 @@ pub(crate) async fn learn(fleet: &Fleet, waiter: &Waiter, instance: &Instance) -
     Ok(keys)
 }
 
+/// Learns the host keys of a box that is not waited for: those that are kept, or that its console shows now. `None`
+/// where there are none to be had.
+pub(crate) async fn learn_now(fleet: &Fleet, instance: &Instance) -> anyhow::Result<Option<HostKeys>> {
+    let (id, hosts) = (&instance.id, KnownHosts::open(&fleet.region)?);
+    if let Some(kept) = hosts.find(id)? {
+        return Ok(Some(kept.keys));
+    }
+    match look(fleet, id).await? {
+        Reading::Keys(keys) => {
+            hosts.keep(id, &Kept { keys: keys.clone(), reached: None })?;
+            Ok(Some(keys))
+        }
+        Reading::NotYet | Reading::Never | Reading::Contradiction => Ok(None),
+    }
+}
+
 /// Whether a server with one of the kept keys answered since the box was started.
 pub(crate) fn is_reached(fleet: &Fleet, instance: &Instance) -> anyhow::Result<bool> {
     let kept = KnownHosts::open(&fleet.region)?.find(&instance.id)?;
@@ -161,7 +177,7 @@ fn contradiction(id: &str) -> Refusal {
 
 fn none_there(id: &str) -> Refusal {
     Refusal::new(format!("the console of box {id} shows no host keys, and no others are trusted"))
-        .hint("cloud-init prints them once, at the end of the first boot; later output may have pushed them out")
+        .hint("a box prints them at the end of each boot, one that Fleetkey did not make at that of its first alone")
         .hint(by_hand_hint())
 }
 
@@ -211,6 +227,11 @@ fn from_file(text: &str, path: &Path) -> Result<HostKeys, Refusal> {
 /// Asks the box for its keys and takes the one that has this fingerprint.
 async fn offered(ssh: &Ssh, fingerprint: Fingerprint) -> anyhow::Result<HostKeys> {
     const PROGRAM: &str = "ssh-keyscan";
+    if !ssh.is_straight() {
+        let refusal =
+            Refusal::new(format!("{PROGRAM} asks for host keys, and has no other way to a box than straight"));
+        return Err(refusal.hint("give the host key in a file").into());
+    }
     let mut command = Command::new(PROGRAM);
     command.args(["-T", "10"]).args(ssh.port()).arg(ssh.address().to_string()).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.map_err(|error| not_installed(PROGRAM, error))?;

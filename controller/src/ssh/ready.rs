@@ -131,30 +131,51 @@ async fn run(ssh: &Ssh, command: Command) -> anyhow::Result<Answer> {
     let output = output.map_err(|error| not_installed(PROGRAM, error))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().ok_or_else(|| anyhow!("ssh to box {} was ended: {}", ssh.id(), output.status))?;
-    Ok(answer(code, text(&output.stdout), &text(&output.stderr)))
+    let place = Place { address: ssh.address().to_string(), straight: ssh.is_straight() };
+    Ok(answer(&place, code, text(&output.stdout), &text(&output.stderr)))
+}
+
+/// Where ssh was to log in. Those that it starts for machines on the way speak on the same stderr.
+struct Place {
+    address: String,
+    straight: bool,
+}
+
+impl Place {
+    /// Whether this is the line by which ssh tells that the login is over and all that follows is the remote command's.
+    fn is_entered(&self, line: &str) -> bool {
+        let here = line.strip_prefix("Authenticated to ").and_then(|rest| rest.strip_prefix(self.address.as_str()));
+        here.is_some_and(|rest| rest.starts_with(' ') && (self.straight || rest.starts_with(" (via proxy) ")))
+    }
 }
 
 /// Tells from ssh's exit status and what it says with `-v` what came of it.
-fn answer(code: i32, stdout: String, stderr: &str) -> Answer {
+fn answer(place: &Place, code: i32, stdout: String, stderr: &str) -> Answer {
     const OFFERING: &str = "debug1: Offering public key: ";
     let lines = || stderr.lines().map(str::trim_end);
     // What ssh itself says, and not what it tells of its work.
     let said = || lines().filter(|line| !is_noise(line));
     let says = |text: &str| said().any(|line| line.contains(text));
-    // The line by which ssh tells that the login is over and all that follows is the remote command's.
-    let logged_in = lines().any(|line| line.starts_with("Authenticated to "));
-    if logged_in || code != SSH_FAILED {
+    if lines().any(|line| place.is_entered(line)) || code != SSH_FAILED {
         let stderr = said().collect::<Vec<_>>().join("\n");
         return Answer::Ran { code, stdout, stderr };
     }
-    if says("Host key verification failed") || says("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+    // What was said before the connection was cut is of the way, not of the box.
+    let cut = said().any(is_consequence);
+    if !cut && (says("Host key verification failed") || says("REMOTE HOST IDENTIFICATION HAS CHANGED")) {
         return Answer::HostKeyChanged;
     }
-    if says("Permission denied") || says("Too many authentication failures") {
+    if !cut && (says("Permission denied") || says("Too many authentication failures")) {
         let offered = lines().filter_map(|line| line.strip_prefix(OFFERING)).map(str::to_owned);
         return Answer::KeyRefused { offered: offered.collect() };
     }
-    Answer::Unreachable(said().next_back().unwrap_or("ssh says nothing").to_owned())
+    let because = said().rfind(|line| !is_consequence(line)).or_else(|| said().next_back());
+    Answer::Unreachable(because.unwrap_or("ssh says nothing").to_owned())
+}
+
+/// What ssh says when the program that was to connect it has ended, with whose own words before it.
+fn is_consequence(line: &str) -> bool {
+    line.starts_with("kex_exchange_identification: ") || line.starts_with("Connection closed by UNKNOWN port ")
 }
 
 /// Lines that `-v` adds.
@@ -172,7 +193,26 @@ mod tests {
         debug1: Reading configuration data /etc/ssh/ssh_config\r\n";
 
     fn answer_to(code: i32, stderr: &str) -> Answer {
-        answer(code, String::new(), &format!("{START}{stderr}"))
+        let place = Place { address: "10.0.0.1".to_owned(), straight: true };
+        answer(&place, code, String::new(), &format!("{START}{stderr}"))
+    }
+
+    #[test]
+    fn what_a_machine_on_the_way_says_is_not_taken_for_what_the_box_says() {
+        let answer_over = |stderr: &str| {
+            let place = Place { address: "10.0.0.1".to_owned(), straight: false };
+            answer(&place, 255, String::new(), &format!("{START}{stderr}"))
+        };
+        let bastion = "Authenticated to 10.0.0.1 ([10.0.0.1]:2222) using \"publickey\".\r\n\
+            Authenticated to bastion (via proxy) using \"publickey\".\r\n";
+        let refused = format!("{bastion}admin@10.0.0.1: Permission denied (publickey).\r\n");
+        assert_eq!(answer_over(&refused), Answer::KeyRefused { offered: Vec::new() });
+        let entered = format!("{bastion}Authenticated to 10.0.0.1 (via proxy) using \"publickey\".\r\nno\r\n");
+        assert!(matches!(answer_over(&entered), Answer::Ran { code: 255, .. }));
+        for why in ["Host key verification failed.", "alice@bastion: Permission denied (publickey)."] {
+            let cut = format!("{why}\r\nConnection closed by UNKNOWN port 65535\r\n");
+            assert_eq!(answer_over(&cut), Answer::Unreachable(why.to_owned()));
+        }
     }
 
     #[test]
@@ -196,6 +236,12 @@ mod tests {
         assert_eq!(answer_to(255, changed), Answer::HostKeyChanged);
         assert_eq!(answer_to(255, unknown), Answer::HostKeyChanged);
         assert_eq!(answer_to(255, ""), Answer::Unreachable("ssh says nothing".into()));
+        let tunnel = "An error occurred (AccessDeniedException) when calling StartSession\r\n\
+            kex_exchange_identification: Connection closed by remote host\r\nConnection closed by UNKNOWN port 65535\r\n";
+        let why = "An error occurred (AccessDeniedException) when calling StartSession";
+        assert_eq!(answer_to(255, tunnel), Answer::Unreachable(why.into()));
+        let alone = "Connection closed by UNKNOWN port 65535\r\n";
+        assert_eq!(answer_to(255, alone), Answer::Unreachable(alone.trim_end().into()));
     }
 
     #[test]

@@ -79,7 +79,7 @@ mod tests {
             id: "sg-1".into(),
             name: "prod_web".into(),
             network: "vpc-1".into(),
-            rules: BTreeSet::new(),
+            rules: BTreeMap::new(),
             tags: BTreeMap::from([(MADE_TAG.to_owned(), made.to_owned())]),
         };
         let unused = judge(group("2026-11-21T12:00:00Z"), &BTreeSet::new());

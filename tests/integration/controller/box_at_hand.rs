@@ -3,7 +3,7 @@
 //! Its private address, which the moto server gives to whoever asks for it, is this machine's loopback. What its
 //! console shows is told by the test: moto's own has no host keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
@@ -88,6 +88,16 @@ impl<'sandbox> BoxAtHand<'sandbox> {
     pub(super) fn options(&self) -> String {
         let (key, port) = (self.key.private().display(), self.sshd.port());
         format!("-F none -i {key} -p {port} -o IdentitiesOnly=yes -o IdentityAgent=none -o BatchMode=yes")
+    }
+
+    /// The same but for the configuration, for an ssh that is given one.
+    pub(super) fn login(&self) -> String {
+        self.options().replacen("-F none ", "", 1)
+    }
+
+    /// The file of the key that the box lets in.
+    pub(super) fn private_key(&self) -> &Path {
+        self.key.private()
     }
 
     /// `fleetkey ssh` with these flags, and this command for the box.

@@ -43,6 +43,11 @@ pub(super) struct Running {
 }
 
 impl Running {
+    /// Another program, whose output is piped.
+    pub(super) fn of(child: Child) -> Self {
+        Self { child }
+    }
+
     /// Sends it a signal.
     pub(super) fn signal(&self, signal: Signal) -> Result<()> {
         let id = self.child.id().context("the program has ended already")?;

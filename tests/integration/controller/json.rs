@@ -60,6 +60,7 @@ async fn what_commands_about_boxes_and_images_print_is_as_the_schema_says() -> R
     let mut printed = Printed::default();
     printed.run(&operator, "list", &[]).await?;
     printed.run(&operator, "list", &["none"]).await?;
+    printed.run(&operator, "ssh-config", &[]).await?;
     printed.run(&operator, "list-volumes", &[]).await?;
     printed.run(&operator, "show", &["web"]).await?;
     printed.run(&operator, "reboot", &["web", "--dry-run"]).await?;
@@ -86,11 +87,11 @@ async fn what_commands_about_keys_roles_packages_and_the_configuration_print_is_
     let mut printed = Printed::default();
     let key = operator.key_file(&TestKey::new("alice@laptop")?)?;
     let key = key.to_str().context("the path is text")?;
+    printed.run(&operator, "init", &["--dry-run"]).await?;
     printed.run(&operator, "register-key", &[key, "--dry-run"]).await?;
     printed.run(&operator, "register-key", &[key, "--expires", "90d"]).await?;
     printed.run(&operator, "revoke-key", &["--person", "alice", "--dry-run"]).await?;
     printed.run(&operator, "revoke-key", &["--person", "alice", "--yes"]).await?;
-    printed.run(&operator, "init", &["--dry-run"]).await?;
     printed.run(&operator, "cleanup", &["--dry-run", "--region", "us-west-2"]).await?;
     printed.run(&operator, "role list", &[]).await?;
     printed.run(&operator, "role show", &["generic-debian-12-box"]).await?;

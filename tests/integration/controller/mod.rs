@@ -20,6 +20,7 @@ mod man;
 mod near_misses;
 mod permissions;
 mod printing;
+mod reach;
 mod register_key;
 mod revoke_key;
 mod role_boxes;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use aws_sdk_ec2::types::{IpPermission, IpRange, Tag};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::moto::Moto;
@@ -20,6 +21,7 @@ const REGISTER: &str = "controller-register-key";
 const REVOKE: &str = "controller-revoke-key";
 const LIFECYCLE: &str = "controller-lifecycle";
 const SSH: &str = "controller-ssh";
+const REFRESH_INGRESS: &str = "controller-refresh-ingress";
 const PUBLISH_AGENT: &str = "controller-publish-agent";
 const INIT: &str = "controller-init";
 
@@ -198,6 +200,33 @@ async fn logging_in_needs_every_permission_of_its_policy_and_no_other() -> Resul
     limited.allow(None).await?;
     let ran = limited.operator.run(&log_in).await?.ended(1);
     assert!(ran.stderr.contains("shows no host keys"), "{}", ran.stderr);
+    assert_eq!(limited.called_for(), limited.policy.actions());
+    Ok(())
+}
+
+#[tokio::test]
+async fn letting_oneself_in_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
+    let limited = Limited::new(REFRESH_INGRESS, &[]).await?;
+    let refresh = async |from: &str, code: i32| -> Result<String> {
+        let ran = limited.operator.run(&["refresh-ingress", "-n", "/", ROLE, "--ssh-from", from]).await?;
+        Ok(ran.ended(code).stderr)
+    };
+    limited.allow(Some("ec2:DescribeSecurityGroups")).await?;
+    let said = refresh("203.0.113.7", 1).await?;
+    assert!(tells_of(&said, "ec2:DescribeSecurityGroups"), "{said}");
+    // Descriptions have blanks, with which moto takes a signature for a wrong one: the rest is looked at, not refused.
+    limited.moto.enforce_iam(u32::MAX)?;
+    let ec2 = limited.cloud().ec2();
+    let tag = Tag::builder().key("fleetkey:box").value(format!("/{ROLE}")).build();
+    let made = ec2.create_security_group().group_name(ROLE).description("of a box").send().await?;
+    ec2.create_tags().set_resources(made.group_id.clone().map(|id| vec![id])).tags(tag).send().await?;
+    let by_hand = ec2.authorize_security_group_ingress().set_group_id(made.group_id);
+    let range = IpRange::builder().cidr_ip("198.51.100.9/32").description("fleetkey: ssh of bob").build();
+    let rule = IpPermission::builder().ip_protocol("tcp").from_port(22).to_port(22).ip_ranges(range).build();
+    by_hand.ip_permissions(rule).send().await?;
+    for from in ["203.0.113.7", "198.51.100.9"] {
+        refresh(from, 0).await?;
+    }
     assert_eq!(limited.called_for(), limited.policy.actions());
     Ok(())
 }

@@ -132,8 +132,8 @@ impl Gathering<'_> {
         self.open = made.into_iter().map(|request| request.id).collect();
         self.journal.record.requests.clone_from(&self.open);
         self.journal.save()?;
-        let (ids, kind) = (self.open.join(", "), &launch.instance_type);
-        self.world.printer.note(&format!("spot request {ids} for {kind} is open until {:.0}", open.until));
+        let (ids, kind, place) = (self.open.join(", "), &launch.instance_type, &launch.subnet);
+        self.world.printer.note(&format!("spot request {ids} for {kind} in {place} is open"));
         Ok(())
     }
 

@@ -36,7 +36,7 @@ async fn snapshots_of_images_that_are_gone_are_swept_in_all_regions_and_no_other
     let id = launch_box(ground.cloud(), "prod_web").await?;
     stop(ground.cloud(), &id).await?;
     let image = ground.operator.json("/prod/", &["image", "web"]).await?;
-    let used = image["image"]["snapshots"][0].as_str().context("it has a snapshot")?.to_owned();
+    let used = image["snapshots"][0].as_str().context("it has a snapshot")?.to_owned();
     let retag = aws_sdk_ec2::types::Tag::builder().key(gone.0).value(gone.1).build();
     ground.cloud().ec2().create_tags().resources(&used).tags(retag).send().await?;
 

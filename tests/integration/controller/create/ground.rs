@@ -39,14 +39,14 @@ iam_policies:
 pub(super) const PROFILE: &str = "team_web.us-west-2";
 
 /// The ground of one test.
-pub(super) struct Ground {
-    pub(super) operator: Operator,
-    pub(super) proxy: Proxy,
+pub(in super::super) struct Ground {
+    pub(in super::super) operator: Operator,
+    pub(in super::super) proxy: Proxy,
 }
 
 impl Ground {
     /// alice, who has an EC2 key pair and a role `web`, in a new account.
-    pub(super) async fn new() -> Result<Self> {
+    pub(in super::super) async fn new() -> Result<Self> {
         let mut operator = Operator::new("alice").await?;
         let moto = tokio::task::spawn_blocking(Moto::shared).await??;
         let proxy = Proxy::start(moto.address())?;
@@ -102,7 +102,12 @@ impl Ground {
     }
 
     /// Runs a command without a zone, with these variables.
-    pub(super) async fn run_with(&self, verb: &str, more: &[&str], variables: &[(&str, &str)]) -> Result<Ran> {
+    pub(in super::super) async fn run_with(
+        &self,
+        verb: &str,
+        more: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Ran> {
         let folder = self.folder()?;
         let variables = [&[("AWS_REGION", Cloud::REGION)], variables].concat();
         self.operator.run_with(&Self::words(verb, more, &folder), &variables).await
@@ -131,7 +136,7 @@ impl Ground {
     }
 
     /// The security groups of this name.
-    pub(super) async fn groups(&self, name: &str) -> Result<Vec<SecurityGroup>> {
+    pub(in super::super) async fn groups(&self, name: &str) -> Result<Vec<SecurityGroup>> {
         let named = Filter::builder().name("group-name").values(name).build();
         let answer = self.cloud().ec2().describe_security_groups().filters(named).send().await?;
         Ok(answer.security_groups.unwrap_or_default())
@@ -165,7 +170,7 @@ impl Ground {
     }
 
     /// Whether nothing is there that a create makes.
-    pub(super) async fn is_bare(&self) -> Result<bool> {
+    pub(in super::super) async fn is_bare(&self) -> Result<bool> {
         Ok(self.instances().await?.is_empty()
             && self.groups("team_web").await?.is_empty()
             && self.policies(PROFILE).await?.is_none()
@@ -181,7 +186,7 @@ impl Ground {
 }
 
 /// The JSON that a run printed.
-pub(super) fn printed(ran: &Ran) -> Result<Value> {
+pub(in super::super) fn printed(ran: &Ran) -> Result<Value> {
     serde_json::from_str(&ran.stdout).with_context(|| format!("stdout is no JSON: {:?}", ran.stdout))
 }
 

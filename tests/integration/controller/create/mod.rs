@@ -4,10 +4,11 @@
 mod autostop;
 mod convergence;
 mod course;
-mod ground;
+pub(super) mod ground;
 mod images;
 mod in_step;
 mod input;
 mod permissions;
 mod printed;
+mod spot;
 mod volumes;

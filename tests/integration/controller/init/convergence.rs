@@ -30,10 +30,10 @@ const POLICIES: [&str; 18] = [
     "controller-doctor",
     "controller-lifecycle",
     "controller-publish-agent",
+    "controller-refresh-ingress",
     "controller-register-key",
     "controller-revoke-key",
     "controller-role-changes",
-    "controller-spot",
     "controller-spot",
     "controller-ssh",
 ];

@@ -63,7 +63,7 @@ async fn a_box_of_cgcloud_is_stopped_started_imaged_and_terminated_and_cgcloud_s
     assert_eq!(state()?, "running");
 
     operator.json("/prod/", &["stop", "web"]).await?;
-    let taken = operator.json("/prod/", &["image", "web"]).await?["image"].take();
+    let taken = operator.json("/prod/", &["image", "web"]).await?;
     let images = old.run(&["list-images", "/prod/", "web"])?;
     let seen = the(&images, id(&taken)?)?;
     assert_eq!((&seen["generation"], &seen["tags"]["heap"]), (&json!(1), &json!("2G")), "{images}");
@@ -88,7 +88,7 @@ async fn an_image_that_cgcloud_took_is_listed_and_is_launched_from_with_what_its
     let recreate = ["recreate", "web", "--quick", "--role-path", folder.to_str().context("the path is text")?];
     let made = operator.json("/prod/", &[&recreate[..], &["-i", id(&taken)?]].concat()).await?;
     let boxes = old.run(&["list-boxes", "/prod/", "web"])?;
-    let new = the(&boxes, id(&made["box"])?)?;
+    let new = the(&boxes, id(&made)?)?;
     assert_eq!(new["generation"], 1, "{boxes}");
     Ok(())
 }
@@ -100,7 +100,7 @@ async fn a_box_that_fleetkey_launched_is_listed_started_and_imaged_by_cgcloud() 
     operator.file("web_app.yaml", ROLE)?;
     let folder = operator.path("");
     let create = ["create", "web_app", "--quick", "--role-path", folder.to_str().context("the path is text")?];
-    let made = operator.json("/prod/", &create).await?["box"].take();
+    let made = operator.json("/prod/", &create).await?;
     let boxes = old.run(&["list-boxes", "/prod/", "web_app"])?;
     let seen = the(&boxes, id(&made)?)?;
     assert_eq!((&seen["generation"], &seen["tags"]["Name"]), (&json!(0), &json!("prod_web__app")));

@@ -1,7 +1,10 @@
 //! Fault 15: ssh is held to the host keys that a box printed to its console.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use aws_sdk_ec2::types::Instance;
+use fleetkey_localcloud::CloudBox;
 
 use crate::operator::{Operator, ROLE};
 
@@ -50,6 +53,54 @@ async fn fault_15_a_box_with_another_host_key_than_its_console_printed_is_refuse
     assert!(ran.code != Some(0) && !ran.stderr.contains("Permission denied"), "{}", ran.stderr);
 
     booted.sh("mv /root/true/* /etc/ssh; systemctl restart ssh");
+    assert!(alice.gets_in()?);
+    Ok(())
+}
+
+/// The host keys of a box, and of the blocks that it has printed to its console since it was started.
+fn keys(booted: &CloudBox) -> (BTreeSet<String>, Vec<BTreeSet<String>>) {
+    let two = |line: &str| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ");
+    let own = booted.sh("cat /etc/ssh/ssh_host_*_key.pub").lines().map(two).collect();
+    let console = booted.console();
+    let blocks = console.split("-----BEGIN SSH HOST KEY KEYS-----").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("-----END SSH HOST KEY KEYS-----"));
+    let keys = |block: &str| block.lines().map(str::trim).filter(|line| line.contains(' ')).map(two).collect();
+    (own, blocks.map(|(block, _)| keys(block)).collect())
+}
+
+fn wait_for_boot(alice: &Operator, id: &str) -> Result<CloudBox> {
+    let booted = alice.world.wait_for_box(id)?;
+    booted.wait_for("the boot to end", |booted| booted.console().contains(" finished at "));
+    Ok(booted)
+}
+
+#[tokio::test]
+async fn a_box_that_nobody_has_reached_before_it_was_stopped_tells_its_host_keys_again() -> Result<()> {
+    let alice = Operator::new("late-alice", "/late/").await?;
+    alice.run(&["create", ROLE, "--no-wait"])?.ended(0);
+    let id = alice.instances().await?[0].instance_id().unwrap_or_default().to_owned();
+    wait_for_boot(&alice, &id)?;
+    let known = |id: &str| alice.home().join(".local/state/fleetkey/known_hosts.d/us-west-2").join(id);
+    alice.run(&["stop", ROLE])?.ended(0);
+    alice.run(&["start", ROLE])?.ended(0);
+    assert!(!known(&id).exists(), "nobody has looked yet");
+    assert!(alice.gets_in()?, "without --host-key");
+    let (own, printed) = keys(&wait_for_boot(&alice, &id)?);
+    assert_eq!(printed, [own.clone()], "it has booted once since it was started");
+
+    // A box that is made of its image has keys of its own, and tells no others.
+    alice.run(&["stop", ROLE])?.ended(0);
+    alice.run(&["image", ROLE])?.ended(0);
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+    alice.run(&["recreate", ROLE, "--no-wait"])?.ended(0);
+    let id = alice.instances().await?[0].instance_id().unwrap_or_default().to_owned();
+    let (new, printed) = keys(&wait_for_boot(&alice, &id)?);
+    assert!(new.is_disjoint(&own) && !printed.is_empty());
+    assert!(printed.iter().all(|block| *block == new), "{printed:?}");
+    assert!(alice.gets_in()?);
+    std::fs::remove_file(known(&id))?;
+    alice.run(&["stop", ROLE])?.ended(0);
+    alice.run(&["start", ROLE])?.ended(0);
     assert!(alice.gets_in()?);
     Ok(())
 }

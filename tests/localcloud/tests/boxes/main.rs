@@ -16,5 +16,6 @@ mod images;
 mod interrupted;
 mod operator;
 mod packages;
+mod reaching;
 mod volumes;
 mod world;

@@ -45,7 +45,7 @@ async fn a_dry_run_shows_the_bid_the_price_of_today_and_how_long_ec2_may_take() 
     wait for  the spot request, for 5m at most, in launch group team_red
     ");
     let ran = ground.run("create", &["--dry-run", "--spot", "--output", "json"]).await?.ended(0);
-    insta::assert_snapshot!(printed(&ran)?["spot"], @r#"{"bid":null,"call":"RunInstances","launch_group":null,"prices":{"t3.small":{"us-west-2a":"0.00001"}},"tentative":false,"timeout_seconds":null}"#);
+    insta::assert_snapshot!(printed(&ran)?["spot"].to_string(), @r#"{"bid":null,"call":"RunInstances","launch_group":null,"prices":{"t3.small":{"us-west-2a":"0.00001"}},"tentative":false,"timeout_seconds":null}"#);
     assert!(ground.is_bare().await?);
     Ok(())
 }

@@ -38,6 +38,7 @@ async fn bidding_needs_every_permission_of_its_policy_and_no_other() -> Result<(
     assert_eq!(market.states().last(), Some(&"cancelled"));
     let called = called_for(&ground.proxy);
     let mine: BTreeSet<_> = called.difference(&create.actions()).cloned().collect();
-    assert_eq!(mine, policy.actions().difference(&create.actions()).cloned().collect());
+    let wanted: BTreeSet<_> = policy.actions().difference(&create.actions()).cloned().collect();
+    assert_eq!(mine, wanted);
     Ok(())
 }

@@ -180,7 +180,10 @@ async fn an_answer_that_was_never_heard_leaves_no_request_behind() -> Result<()>
     wait_until("the request is sent", LONG, || Ok(!ground.proxy.held().is_empty()))?;
     running.signal(Signal::SIGINT)?;
     let said = running.end().await?.ended(1).stderr;
-    assert!(said.contains("EC2 has not answered to a spot request, and shows none; if there is one, it ends at"), "{said}");
+    assert!(
+        said.contains("EC2 has not answered to a spot request, and shows none; if there is one, it ends at"),
+        "{said}"
+    );
     assert!(!ground.records()?.is_empty() && market.states().is_empty());
     Ok(())
 }

@@ -1,11 +1,19 @@
 //! What a security group lets in, as rules of one source each. Pure: what is and what should be come in, the difference
 //! comes out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::role::{Ingress, IngressSource, Protocol};
+
+pub(crate) mod from;
+mod personal;
+
+pub(crate) use personal::{Claim, Reason, is_narrowed, is_open, owned_by};
+
+/// All of IPv4.
+const ANYWHERE: &str = "0.0.0.0/0";
 
 /// Something let in from one source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,13 +41,39 @@ pub(crate) enum RuleSource {
     PrefixList(String),
 }
 
+impl RuleSource {
+    /// The range of addresses, if it is one.
+    pub(crate) fn range(&self) -> Option<&str> {
+        match self {
+            RuleSource::Ipv4(range) | RuleSource::Ipv6(range) => Some(range),
+            _ => None,
+        }
+    }
+}
+
+/// What a group lets in: each rule with what is written beside it, which may be nothing.
+pub(crate) type Rules = BTreeMap<Rule, String>;
+
 /// What makes a group let in what it should and nothing else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// What is to be let in.
-    pub(crate) allow: Vec<Rule>,
+    /// What is to be let in, with what is to be written beside it.
+    pub(crate) allow: Vec<(Rule, String)>,
+    /// Beside which rules something else is to be written.
+    pub(crate) describe: Vec<(Rule, String)>,
     /// What is to be let in no more.
     pub(crate) revoke: Vec<Rule>,
+}
+
+/// From where SSH is to be let in, beside what the role says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ssh {
+    /// As the role says; a group that was narrowed to the addresses of persons stays so.
+    AsRole,
+    /// From everywhere.
+    Everywhere,
+    /// Not from everywhere: from where persons are, and this one is there.
+    Person(Claim),
 }
 
 impl fmt::Display for Rule {
@@ -99,9 +133,35 @@ pub(crate) fn wanted(ingress: &[Ingress]) -> BTreeSet<Rule> {
     ingress.iter().map(Rule::from).collect()
 }
 
-/// What is to be changed in a group. What is missing comes first, so that nobody is shut out on the way.
-pub(crate) fn changes(wanted: &BTreeSet<Rule>, there: &BTreeSet<Rule>) -> Changes {
-    Changes { allow: wanted.difference(there).cloned().collect(), revoke: there.difference(wanted).cloned().collect() }
+/// What is to be changed in a group. What is missing comes first, so that nobody is shut out on the way. Rules that are
+/// a person's own stay, but for those of the person who is asked about.
+pub(crate) fn changes(wanted: &BTreeSet<Rule>, there: &Rules, ssh: &Ssh) -> Changes {
+    let mut wanted = wanted.clone();
+    match ssh {
+        Ssh::AsRole if personal::is_narrowed(there) => wanted.retain(|rule| !personal::is_open(rule)),
+        Ssh::AsRole => {}
+        Ssh::Everywhere => wanted.extend([personal::ssh(RuleSource::Ipv4(ANYWHERE.to_owned()))]),
+        Ssh::Person(_) => wanted.retain(|rule| !personal::is_open(rule)),
+    }
+    let mut changes = match ssh {
+        Ssh::Person(claim) => personal::changes(claim, there, &wanted),
+        Ssh::AsRole | Ssh::Everywhere => Changes::default(),
+    };
+    let missing = wanted.iter().filter(|rule| !there.contains_key(rule));
+    changes.allow.splice(0..0, missing.map(|rule| (rule.clone(), String::new())));
+    let adopted = |rule: &Rule| changes.describe.iter().any(|(described, _)| described == rule);
+    let strange = there
+        .iter()
+        .filter(|(rule, text)| !wanted.contains(rule) && personal::owners(rule, text).is_empty() && !adopted(rule));
+    let strange: Vec<_> = strange.map(|(rule, _)| rule.clone()).collect();
+    changes.revoke.extend(strange);
+    changes
+}
+
+/// What lets a person in to a group from where they claim to be, and no more from where they were. All else stays.
+pub(crate) fn move_person(claim: &Claim, there: &Rules) -> Changes {
+    let others = there.iter().filter(|(rule, text)| personal::owners(rule, text).is_empty());
+    personal::changes(claim, there, &others.map(|(rule, _)| rule.clone()).collect())
 }
 
 #[cfg(test)]
@@ -121,13 +181,14 @@ mod tests {
         let ssh = ingress(Protocol::Tcp, 22, 22, anywhere());
         let web = ingress(Protocol::Tcp, 80, 80, anywhere());
         let there = wanted(&[ssh.clone(), ingress(Protocol::All, -1, -1, IngressSource::Group)]);
-        let found = changes(&wanted(&[ssh, web]), &there);
-        assert_eq!(found.allow.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp 80 from 0.0.0.0/0"]);
+        let rules: Rules = there.iter().map(|rule| (rule.clone(), String::new())).collect();
+        let found = changes(&wanted(&[ssh, web]), &rules, &Ssh::AsRole);
+        assert_eq!(found.allow.iter().map(|(rule, _)| rule.to_string()).collect::<Vec<_>>(), ["tcp 80 from 0.0.0.0/0"]);
         assert_eq!(
             found.revoke.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["everything from the group itself"]
         );
-        assert_eq!(changes(&there, &there), Changes::default());
+        assert_eq!(changes(&there, &rules, &Ssh::AsRole), Changes::default());
     }
 
     #[test]

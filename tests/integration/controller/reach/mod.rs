@@ -1,0 +1,5 @@
+//! The ways to a box: by name, over other machines, through tunnels, and from which addresses.
+
+mod refresh_ingress;
+mod ssh_config;
+mod ways;
