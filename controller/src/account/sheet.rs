@@ -49,10 +49,13 @@ impl Sheet<'_> {
 
     /// The policies, and what each says in the tool's words.
     pub(crate) fn policies(&self, dialect: Dialect) -> impl Iterator<Item = (&'static Shipped, Value)> {
+        // In the order in which `init` has them: the same policy must read the same.
+        let mut regions = self.regions.clone();
+        regions.sort();
         let words = Words {
             partition: dialect.partition.to_owned(),
             account: dialect.account.to_owned(),
-            regions: self.regions.clone(),
+            regions,
             bucket: self.bucket(dialect),
             topic: self.topic.to_owned(),
         };

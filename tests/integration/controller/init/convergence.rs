@@ -14,29 +14,7 @@ use fleetkey_tests::proxy::{Proxy, count};
 use fleetkey_tests::tls::TestCa;
 use serde_json::json;
 
-use super::setting::{bare, bucket, changed, init, policies, results, shipped, topics};
-
-/// Every policy that `init` makes.
-const POLICIES: [&str; 18] = [
-    "agent-metrics",
-    "agent-push",
-    "agent-registry-ec2",
-    "agent-registry-iam",
-    "agent-registry-s3",
-    "agent-report",
-    "agent-source-iam",
-    "controller-cleanup",
-    "controller-create",
-    "controller-doctor",
-    "controller-lifecycle",
-    "controller-publish-agent",
-    "controller-refresh-ingress",
-    "controller-register-key",
-    "controller-revoke-key",
-    "controller-role-changes",
-    "controller-spot",
-    "controller-ssh",
-];
+use super::setting::{bare, bucket, changed, files, init, policies, results, shipped, topics};
 
 #[tokio::test]
 async fn a_bare_account_is_set_up_and_a_second_run_changes_nothing() -> Result<()> {
@@ -56,8 +34,9 @@ async fn a_bare_account_is_set_up_and_a_second_run_changes_nothing() -> Result<(
     assert_eq!(topics(&operator.cloud, Cloud::REGION).await?, [Cloud::TOPIC]);
     let made = policies(&operator.cloud).await?;
     let names: Vec<_> = made.keys().cloned().collect();
-    assert_eq!(names, POLICIES.map(|file| format!("fleetkey-{file}")));
-    for file in POLICIES {
+    let files = files()?;
+    assert_eq!(names, files.iter().map(|file| format!("fleetkey-{file}")).collect::<Vec<_>>());
+    for file in &files {
         let wanted = ("/fleetkey/".to_owned(), shipped(file, &operator.cloud)?);
         assert_eq!(made[&format!("fleetkey-{file}")], wanted, "{file}");
     }

@@ -91,6 +91,17 @@ pub(super) async fn policies(cloud: &Cloud) -> Result<BTreeMap<String, (String, 
     Ok(found)
 }
 
+/// The policies of this repository that `init` makes, sorted: all but that which it needs itself.
+pub(super) fn files() -> Result<Vec<String>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/iam");
+    let names = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let names: Vec<String> = names.collect::<Result<_>>()?;
+    let mut files: Vec<String> = names.iter().filter_map(|name| Some(name.strip_suffix(".json")?.to_owned())).collect();
+    files.retain(|file| file != "controller-init");
+    files.sort();
+    Ok(files)
+}
+
 /// What a policy of this repository says for the account, with the variables of IAM as they are.
 pub(super) fn shipped(file: &str, cloud: &Cloud) -> Result<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/iam").join(file).with_extension("json");
