@@ -45,7 +45,7 @@ pub(super) struct Running {
 impl Running {
     /// Another program, whose output is piped.
     pub(super) fn of(child: Child) -> Self {
-        Self { child }
+        Self { child, said: Vec::new() }
     }
 
     /// Sends it a signal.
