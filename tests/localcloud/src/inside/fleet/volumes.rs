@@ -57,7 +57,7 @@ impl Plugged {
     async fn make_node(&self, init: u32) -> Result<()> {
         let (major, minor) = (major(self.device).to_string(), minor(self.device).to_string());
         let target = format!("--target={init}");
-        let mknod = ["mknod", "--mode=0660", &self.node, "b", &major, &minor];
+        let mknod = ["mknod", &self.node, "b", &major, &minor];
         run("nsenter", &[&[target.as_str(), "--mount", "--root", "--"], &mknod[..]].concat(), "").await
     }
 
