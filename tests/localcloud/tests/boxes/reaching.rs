@@ -9,11 +9,12 @@ use fleetkey_tests::program;
 
 use crate::operator::{Operator, ROLE, Ran, start, utf8};
 
-/// The system's own ssh, with the configuration in the operator's home: it finds no home but the one of the account.
+/// The system's own ssh, with the configuration in the operator's home: it finds no home but the one of the account. A
+/// box that boots is waited for by the program that connects it, which counts as connecting.
 fn ssh(alice: &Operator, words: &[&str]) -> Result<Ran> {
     let config = alice.home().join(".ssh/config");
     let mut command = alice.command(Path::new("ssh"));
-    command.arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]).args(words);
+    command.arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=120"]).args(words);
     start(command)?.wait()
 }
 
