@@ -52,5 +52,5 @@ fn main() -> ExitCode {
 
 #[tokio::main(flavor = "current_thread")]
 async fn run() -> ExitCode {
-    cli::run().await
+    Box::pin(cli::run()).await
 }

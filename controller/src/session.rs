@@ -90,9 +90,10 @@ impl Session {
             let made = carry::make_bucket(&mut self.bucket, &self.caller).await;
             made.map_err(|error| {
                 let name = self.bucket.name();
-                let refusal = match self.bucket.exists() {
-                    false => Refusal::new(format!("there is no bucket {name} yet")),
-                    true => Refusal::new(format!("the bucket {name} was made, and is not yet as it should be")),
+                let refusal = if self.bucket.exists() {
+                    Refusal::new(format!("the bucket {name} was made, and is not yet as it should be"))
+                } else {
+                    Refusal::new(format!("there is no bucket {name} yet"))
                 };
                 let refusal = refusal.hint("whoever sets up the account makes it with: fleetkey init");
                 anyhow::Error::from(error.clone()).context(refusal.hint_permissions([&error]))

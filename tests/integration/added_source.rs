@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use fleetkey_agent::config::settings::{Grant, Mode};
+use fleetkey_agent::key_set::KeySet;
 use fleetkey_agent::resolve::{Known, Part, resolve};
 use fleetkey_agent::source::{Fault, Findings, Source};
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::public_key::{Fingerprint, PublicKey};
 use fleetkey_common::registry::{KeyCache, Lookup, RegisteredKey, Registry};
+use fleetkey_common::restrictions::Restrictions;
 use fleetkey_tests::keys::TestKey;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use tempfile::TempDir;
@@ -47,7 +49,7 @@ impl OneFile {
             let place: Arc<str> = self.path.display().to_string().into();
             let registered = |(_, key): &(String, PublicKey)| RegisteredKey {
                 key: key.clone(),
-                restrictions: Default::default(),
+                restrictions: Restrictions::default(),
                 place: Arc::clone(&place),
                 version: key.fingerprint().to_hex().into(),
             };
@@ -81,7 +83,7 @@ async fn the_example_of_a_source_lets_in_who_is_in_its_file_and_takes_a_failure_
     let specs = BTreeSet::from(["alice".parse::<KeySpec>()?]);
     let account = "ubuntu".parse()?;
     let grants = [Grant { account, keys: specs.iter().cloned().collect(), mode: Mode::Shared }];
-    let (nothing, none, no_part) = (Default::default(), BTreeSet::new(), BTreeSet::new());
+    let (nothing, none, no_part) = (KeySet::default(), BTreeSet::new(), BTreeSet::new());
     let known = Known { key_set: &nothing, revoked: &none, stale: &no_part };
 
     let findings = source.fetch(&specs, &KeyCache::default()).await;

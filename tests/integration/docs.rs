@@ -127,7 +127,9 @@ fn every_role_in_the_documentation_is_valid() -> Result<()> {
         let before = checked;
         for block in fences(&page.text).iter().filter(|block| block.language == "yaml") {
             let first = block.text.lines().next().unwrap_or_default();
-            if let Some(file) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml")) {
+            if let Some(file) =
+                first.strip_prefix("# ").filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "yaml"))
+            {
                 std::fs::write(roles.join(file), &block.text)?;
                 checked += 1;
             }

@@ -79,7 +79,7 @@ mod tests {
         };
         let now: Timestamp = "2026-11-28T12:40:59Z".parse().unwrap();
         let holds =
-            [("alice".to_owned(), Duration::from_mins(240)), ("b\u{1b}[2Job".to_owned(), Duration::from_mins(1))];
+            [("alice".to_owned(), Duration::from_hours(4)), ("b\u{1b}[2Job".to_owned(), Duration::from_mins(1))];
         insta::assert_snapshot!(text(&settings, &holds, now), @r"
         This box is stopped after 2h without a session and with little load.
         To hold it off: fleetkey-agent stay 4h

@@ -169,7 +169,7 @@ pub(crate) fn tls_only(bucket_arn: &str) -> Value {
 /// Whether the policy has that statement.
 pub(crate) fn is_tls_only(policy: Option<&Value>, bucket_arn: &str) -> bool {
     let wanted = tls_only(bucket_arn);
-    statements(policy).iter().any(|statement| *statement == wanted)
+    statements(policy).contains(&wanted)
 }
 
 /// The policy with that statement, and all that others put into it.

@@ -24,7 +24,7 @@ pub(crate) fn print(sheet: &Sheet<'_>) -> String {
     let statement = tls_only(&sheet.bucket_arn(CLOUDFORMATION));
     let policy = json!({"Version": "2012-10-17", "Statement": [substituted(statement)]});
     let policy = json!({"Bucket": {"Ref": "Bucket"}, "PolicyDocument": policy});
-    resources.insert("BucketPolicy".to_owned(), at_home("AWS::S3::BucketPolicy", policy));
+    resources.insert("BucketPolicy".to_owned(), at_home("AWS::S3::BucketPolicy", &policy));
     let topic = json!({"Type": "AWS::SNS::Topic", "Properties": {"TopicName": sheet.topic}});
     resources.insert("Topic".to_owned(), topic);
     resources.extend(sheet.policies(CLOUDFORMATION).map(|(shipped, document)| {
@@ -34,7 +34,7 @@ pub(crate) fn print(sheet: &Sheet<'_>) -> String {
             "Description": format!("Fleetkey: {}", shipped.purpose),
             "PolicyDocument": substituted(document),
         });
-        (logical(shipped.file), at_home("AWS::IAM::ManagedPolicy", properties))
+        (logical(shipped.file), at_home("AWS::IAM::ManagedPolicy", &properties))
     }));
     let template = json!({
         "AWSTemplateFormatVersion": "2010-09-09",
@@ -45,7 +45,7 @@ pub(crate) fn print(sheet: &Sheet<'_>) -> String {
     format!("{template:#}\n")
 }
 
-fn at_home(kind: &str, properties: Value) -> Value {
+fn at_home(kind: &str, properties: &Value) -> Value {
     json!({"Type": kind, "Condition": HOME, "Properties": properties})
 }
 
@@ -72,7 +72,7 @@ fn bucket(sheet: &Sheet<'_>) -> Value {
         "VersioningConfiguration": {"Status": "Enabled"},
         "LifecycleConfiguration": {"Rules": rules},
     });
-    let mut bucket = at_home("AWS::S3::Bucket", properties);
+    let mut bucket = at_home("AWS::S3::Bucket", &properties);
     bucket["DeletionPolicy"] = json!("Retain");
     bucket["UpdateReplacePolicy"] = json!("Retain");
     bucket

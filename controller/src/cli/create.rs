@@ -203,7 +203,7 @@ pub(super) async fn launch(
         let json = Planned { name: request.name.as_str(), launch: &prepared.plan.machine, spot, steps: &steps };
         return printer.data(&plan::table(&steps), &json).context("writing to standard output");
     }
-    let Some(made) = course.run(async |off| take(&world.fleet, off, &waiter, printer).await).await? else {
+    let Some(made) = Box::pin(course.run(async |off| take(&world.fleet, off, &waiter, printer).await)).await? else {
         return printer.data(&listing::table(&[]), &serde_json::Value::Null).context("writing to standard output");
     };
     print(&made, &request, &world.fleet.namespace, &role, manner, printer)

@@ -89,12 +89,11 @@ impl TakeImage {
             State::Stopping if !self.no_wait => steps.push(wait(&chosen.id, State::Stopped.as_str())),
             state => return Err(not_off(fleet, chosen, state).into()),
         }
-        let image = match begun_before(fleet, chosen, &[PENDING]).await? {
-            Some(begun) => begun.id,
-            None => {
-                steps.push(Step { action: "image", what: chosen.id.clone(), details: described(chosen) });
-                "the image".to_owned()
-            }
+        let image = if let Some(begun) = begun_before(fleet, chosen, &[PENDING]).await? {
+            begun.id
+        } else {
+            steps.push(Step { action: "image", what: chosen.id.clone(), details: described(chosen) });
+            "the image".to_owned()
         };
         if !self.no_wait {
             steps.push(wait(&image, AVAILABLE));

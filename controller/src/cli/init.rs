@@ -12,7 +12,7 @@ use crate::account::carry::{self, Outcome, Report};
 use crate::account::look::{self, Ground};
 use crate::account::plan::{self, Part, Plan, Step, Wanted};
 use crate::account::sheet::Sheet;
-use crate::account::shipped::Audience;
+use crate::account::shipped::{Audience, Shipped};
 use crate::account::{cloudformation, terraform};
 use crate::aws::CallError;
 use crate::aws::bucket::Bucket;
@@ -34,6 +34,7 @@ const AUDIENCES: [Audience; 5] =
 /// set on the bucket beside it, rules and statements and tags, stays; policies of Fleetkey's names become as they are
 /// shipped. Nothing is ever deleted, and no policy is attached to anybody.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Init {
     /// Regions to set up; the bucket, if there is none, is made in the first [default: the region of --region, --zone or
     /// the AWS configuration]
@@ -117,8 +118,10 @@ impl Init {
         }
         let mut ground = open(&config, settings, &region).await?;
         printer.detail(&format!("calling as {}", ground.caller.arn));
-        let names: Vec<String> = plan::policies(&audiences).map(|shipped| shipped.name()).collect();
-        let found = look::look(&ground, &regions, &names).await.map_err(|error| unseen(error, ground.bucket.name()))?;
+        let names: Vec<String> = plan::policies(&audiences).map(Shipped::name).collect();
+        let found = Box::pin(look::look(&ground, &regions, &names))
+            .await
+            .map_err(|error| unseen(error, ground.bucket.name()))?;
         let wanted = Wanted {
             account: ground.caller.account.clone(),
             partition: ground.caller.partition().to_owned(),
@@ -228,7 +231,9 @@ fn conclude(report: &Report, wanted: &Wanted, printer: Printer) -> anyhow::Resul
         return Err(Refusal::new("interrupted before everything was set up").hint(AGAIN).into());
     }
     if let Some((first, others)) = failures.split_first() {
-        others.iter().for_each(|error| printer.warn(&error.to_string()));
+        for error in &others {
+            printer.warn(&error.to_string());
+        }
         let mut refusal = Refusal::new("not everything is set up").hint(AGAIN);
         if failures.iter().any(|error| error.code.as_deref() == Some("BucketAlreadyExists")) {
             refusal = refusal.hint(format!(

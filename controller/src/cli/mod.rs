@@ -136,7 +136,7 @@ pub(crate) async fn run() -> ExitCode {
     let cli = Cli::parse();
     let printer = cli.printing.printer(None);
     log::hear(printer);
-    match dispatch(cli, printer).await {
+    match Box::pin(dispatch(cli, printer)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             printer.error(&error);
@@ -166,7 +166,7 @@ async fn dispatch(cli: Cli, printer: Printer) -> anyhow::Result<()> {
         Verb::DeleteImage(verb) => verb.run(&settings, printer).await,
         Verb::Doctor(verb) => verb.run(&settings, printer).await,
         Verb::Image(verb) => verb.run(&settings, printer).await,
-        Verb::Init(verb) => verb.run(&settings, printer).await,
+        Verb::Init(verb) => Box::pin(verb.run(&settings, printer)).await,
         Verb::List(verb) => verb.run(&settings, printer).await,
         Verb::ListImages(verb) => verb.run(&settings, printer).await,
         Verb::ListOptions(verb) => verb.run(printer),

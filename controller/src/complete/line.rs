@@ -45,8 +45,9 @@ impl Line {
     }
 
     /// The first word that is one of these.
-    pub(crate) fn first_of<'a>(&self, known: impl Iterator<Item = &'a str> + Clone) -> Option<&'a str> {
-        self.words.iter().find_map(|word| known.clone().find(|name| name == word))
+    pub(crate) fn first_of<'a>(&self, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        let known: Vec<&str> = known.collect();
+        self.words.iter().find_map(|word| known.iter().copied().find(|name| name == word))
     }
 }
 

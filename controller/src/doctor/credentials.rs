@@ -33,7 +33,6 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
         Ok(caller) => caller,
         Err(error) => {
             let mend = match error.code.as_deref() {
-                Some("ExpiredToken" | "ExpiredTokenException" | "RequestExpired") => LOG_IN,
                 Some("SignatureDoesNotMatch") => "the secret key does not belong to the access key; or see clock",
                 Some(_) => LOG_IN,
                 None => "see to the network: the route, the proxy, or the VPC endpoint of sts",

@@ -129,7 +129,9 @@ mod tests {
         let state = |ends: &[&str], revoked| {
             let mut held = BTreeMap::new();
             note(&mut held, fingerprint, None);
-            ends.iter().for_each(|end| note(&mut held, fingerprint, end.parse().ok()));
+            for end in ends {
+                note(&mut held, fingerprint, end.parse().ok());
+            }
             judge(&person, fingerprint, &Held { revoked, ..held[&fingerprint].clone() }, now).state
         };
         assert_eq!(state(&[], false), State::Ok);

@@ -48,7 +48,7 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
         let prefixes: Vec<String> = statements.iter().map(Statement::prefix).collect();
         let all = statements.iter().zip(&prefixes);
         let each = all.flat_map(|(statement, prefix)| statement.actions.iter().map(move |action| (action, prefix)));
-        let tries = stream::iter(each.enumerate()).map(async |(at, (action, prefix))| {
+        let asking = stream::iter(each.enumerate()).map(async |(at, (action, prefix))| {
             let target = Target {
                 config: &world.config,
                 caller,
@@ -61,7 +61,7 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
             };
             (at, tries::try_action(action, &target).await)
         });
-        let mut tried: Vec<(usize, Tried)> = tries.buffer_unordered(TRIES).collect().await;
+        let mut tried: Vec<(usize, Tried)> = asking.buffer_unordered(TRIES).collect().await;
         tried.sort_by_key(|(at, _)| *at);
         let mut outcomes = tried.into_iter().map(|(_, tried)| tried);
         let mut known = Vec::new();
@@ -69,7 +69,12 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
             let of_statement: Vec<Tried> = outcomes.by_ref().take(statement.actions.len()).collect();
             known.extend(conclude(world, statement, &of_statement, &mut may_simulate).await);
         }
-        findings.push(judge(shipped, known, caller.person().ok().as_ref().map(|person| person.as_str()), &words));
+        findings.push(judge(
+            shipped,
+            known,
+            caller.person().ok().as_ref().map(fleetkey_common::names::PersonName::as_str),
+            &words,
+        ));
     }
     Ok(findings)
 }

@@ -30,6 +30,7 @@ fn on(instance: &str, volume: Stored) -> Stored {
     Stored { state: "in-use".into(), instance: Some(instance.into()), ..volume }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as a volume has it")]
 fn node(cluster: &str, ordinal: u32) -> Option<Node> {
     Some(Node { cluster: cluster.into(), ordinal })
 }

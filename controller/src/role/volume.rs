@@ -21,6 +21,7 @@ const MADE: [&str; 4] = ["/dev/", "/proc/", "/run/", "/sys/"];
 
 /// A further EBS volume, made with the box, or found again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field of a role file, but for the last")]
 pub(crate) struct Volume {
     /// Its name, part of the volume's `Name` tag.
     pub(crate) name: String,

@@ -195,7 +195,7 @@ impl VolumeFlag {
         let text = |field: &str| fields.get(field).map(|value| (*value).to_owned());
         let stated = Stated {
             size: Some(value(&fields, "size", "a whole number of GiB")?.ok_or(form)?),
-            kind: value(&fields, "kind", &VolumeKind::WORDS.join(", "))?,
+            kind: value(&fields, "kind", VolumeKind::WORDS.join(", "))?,
             device: text("device"),
             iops: value(&fields, "iops", "a whole number")?,
             throughput: value(&fields, "throughput", "a whole number of MiB/s")?,
@@ -203,7 +203,7 @@ impl VolumeFlag {
             keep: value(&fields, "keep", "true or false")?,
             image: value(&fields, "image", "true or false")?,
             mount: text("mount"),
-            file_system: value(&fields, "file_system", &FileSystem::WORDS.join(", "))?,
+            file_system: value(&fields, "file_system", FileSystem::WORDS.join(", "))?,
             owner: text("owner"),
         };
         Ok(Self { name: name.to_owned(), stated })
@@ -230,14 +230,13 @@ impl Role {
                 return Err(format!("--volume {name} is given twice"));
             }
             let place = self.volumes.iter().position(|volume| volume.name == *name);
-            let old = match place {
-                Some(place) => self.volumes.remove(place),
-                None => {
-                    let device = stated.device.clone().or_else(|| free_device(&self.volumes)).ok_or_else(|| {
-                        format!("--volume {name}: there are more volumes than free devices, /dev/sdf to /dev/sdp")
-                    })?;
-                    Volume::new(name.clone(), device, 1)
-                }
+            let old = if let Some(place) = place {
+                self.volumes.remove(place)
+            } else {
+                let device = stated.device.clone().or_else(|| free_device(&self.volumes)).ok_or_else(|| {
+                    format!("--volume {name}: there are more volumes than free devices, /dev/sdf to /dev/sdp")
+                })?;
+                Volume::new(name.clone(), device, 1)
             };
             let volume = stated.clone().apply(old).map_err(|fault| format!("--volume {name}: {fault}"))?;
             if let Some(clash) = clash(&volume, &self.volumes) {

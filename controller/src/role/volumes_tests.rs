@@ -11,7 +11,7 @@ fn of_file(volumes: &str) -> String {
         Ok(role) => serde_saphyr::to_string(&role.volumes).unwrap(),
         Err(error) => {
             let error = error.to_string();
-            error.lines().map(|line| format!("{}\n", &line[line.find("mine.yaml").unwrap_or(0)..])).collect()
+            error.lines().flat_map(|line| [&line[line.find("mine.yaml").unwrap_or(0)..], "\n"]).collect()
         }
     }
 }

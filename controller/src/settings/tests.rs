@@ -96,7 +96,7 @@ fn t5_names_that_would_change_a_request_are_refused() {
 /// The profile `own` over the top of a file.
 fn chosen(own: &[(&str, &str)], top: &[(&str, &str)]) -> Chosen {
     let table = |fields: &[(&str, &str)]| {
-        fields.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect::<String>()
+        fields.iter().flat_map(|(name, value)| [(*name).to_owned(), format!(" = {value:?}\n")]).collect::<String>()
     };
     let text = format!("default_profile = \"own\"\n{}[profile.own]\n{}", table(top), table(own));
     crate::config::Document::parse(std::path::Path::new("f"), text.as_bytes()).unwrap().choose(None, None).unwrap()

@@ -1,7 +1,7 @@
 //! The recipe itself: the same packages every time, and none of a program that would not run.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fleetkey_tests::packages::{Packages, build, build_saying};
@@ -61,8 +61,8 @@ fn both_packages_of_the_controller_bring_manual_pages_and_completions() {
     let silent = build(programs.path(), output.path(), "x86_64").unwrap_err().to_string();
     assert!(silent.contains("said no manual pages"), "{silent}");
     let listed = build_saying(programs.path(), output.path(), "x86_64", &sayer(&programs)).unwrap();
-    let (deb, rpm) =
-        (listed.lines().find(|path| path.ends_with(".deb")), listed.lines().find(|path| path.ends_with(".rpm")));
+    let of = |kind: &str| listed.lines().find(|path| Path::new(path).extension().is_some_and(|found| found == kind));
+    let (deb, rpm) = (of("deb"), of("rpm"));
     let extract = Command::new("dpkg-deb").arg("--extract").arg(deb.unwrap()).arg(tree.path()).status();
     assert!(extract.unwrap().success());
     let inside = Command::new("rpm").args(["-qlp", rpm.unwrap()]).output().unwrap().stdout;

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
-use fleetkey_common::config_file::{Origin, Problem};
+use fleetkey_common::config_file::{Origin, Problem, Problems};
 use serde::Serialize;
 
 use super::file;
@@ -41,14 +41,14 @@ struct Fault<'a> {
 }
 
 impl Check {
-    pub(super) fn run(self, printer: Printer) -> anyhow::Result<()> {
+    pub(super) fn run(printer: Printer) -> anyhow::Result<()> {
         let path = file()?;
         let (document, problems) = match config::load(Place::find().as_ref()) {
             Ok(document) => (document, None),
             Err(ConfigError::Invalid(problems)) => (Document::default(), Some(problems)),
             Err(error) => return Err(Refusal::from(error).into()),
         };
-        let faults: Vec<&Problem> = problems.iter().flat_map(|problems| problems.iter()).collect();
+        let faults: Vec<&Problem> = problems.iter().flat_map(Problems::iter).collect();
         let mut table = Table::new(&["PROFILE", "DEFAULT", "SETTINGS"]);
         let profiles: Vec<Profile> = document
             .profiles()
@@ -62,11 +62,17 @@ impl Check {
             table.row(vec![(*name).to_owned(), default, settings.join(", ")]);
         }
         let exists = path.exists();
-        let checked =
-            Checked { path: path.display().to_string(), exists, profiles, faults: faults.iter().map(fault).collect() };
+        let checked = Checked {
+            path: path.display().to_string(),
+            exists,
+            profiles,
+            faults: faults.iter().copied().map(fault).collect(),
+        };
         printer.data(&table, &checked).context("writing to standard output")?;
         // Each as it is told by every other command.
-        faults.iter().for_each(|problem| printer.warn(&problem.to_string()));
+        for problem in &faults {
+            printer.warn(&problem.to_string());
+        }
         match (faults.len(), exists) {
             (0, true) => printer.note(&format!("{} is sound", checked.path)),
             (0, false) => printer.note(&format!("there is no {}; nothing is wrong with that", checked.path)),
@@ -77,7 +83,7 @@ impl Check {
     }
 }
 
-fn fault<'a>(problem: &&'a Problem) -> Fault<'a> {
+fn fault(problem: &Problem) -> Fault<'_> {
     let (line, column) = match &problem.origin {
         Origin::File { line, column, .. } => (Some(*line), Some(*column)),
         Origin::Flag(_) | Origin::Variable(_) => (None, None),

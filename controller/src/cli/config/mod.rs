@@ -39,9 +39,9 @@ impl ConfigVerb {
         printer: Printer,
     ) -> anyhow::Result<()> {
         match self.verb {
-            Verb::Show(verb) => verb.run(place, output, env, printer),
-            Verb::Check(verb) => verb.run(printer),
-            Verb::Path(verb) => verb.run(printer),
+            Verb::Show(show::Show {}) => show::Show::run(place, output, env, printer),
+            Verb::Check(check::Check {}) => check::Check::run(printer),
+            Verb::Path(path::ShowPath {}) => path::ShowPath::run(printer),
         }
     }
 }

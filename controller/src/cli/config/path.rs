@@ -18,7 +18,7 @@ struct Found {
 }
 
 impl ShowPath {
-    pub(super) fn run(self, printer: Printer) -> anyhow::Result<()> {
+    pub(super) fn run(printer: Printer) -> anyhow::Result<()> {
         let path = file()?;
         let found = Found { exists: path.exists(), path: path.display().to_string() };
         match printer.output() {

@@ -31,6 +31,7 @@ struct Profile<'a> {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the JSON")]
 struct Setting<'a> {
     setting: &'static str,
     /// None where the default depends on something that is not asked here.
@@ -53,7 +54,6 @@ enum From {
 
 impl Show {
     pub(super) fn run(
-        self,
         place: &PlaceFlags,
         output: Option<Output>,
         env: impl Fn(&str) -> Option<String>,

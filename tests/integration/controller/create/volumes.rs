@@ -38,7 +38,7 @@ impl Ground {
         let found = self.cloud().ec2().describe_volumes().send().await?.volumes.unwrap_or_default().into_iter();
         let mut found: Vec<_> =
             found.filter(|volume| tags(volume.tags()).get("fleetkey:volume") == Some(&label)).collect();
-        found.sort_by_key(|volume| volume.create_time().map(|time| time.as_nanos()));
+        found.sort_by_key(|volume| volume.create_time().map(aws_sdk_ec2::primitives::DateTime::as_nanos));
         Ok(found)
     }
 

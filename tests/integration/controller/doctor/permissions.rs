@@ -81,8 +81,10 @@ async fn permissions_are_found_out_by_trying_and_nothing_comes_of_it() -> Result
     let tried: Vec<_> = calls.iter().filter(|call| changing.contains(&call.action.as_str())).collect();
     assert!(tried.len() >= 8 && tried.iter().all(|call| dry(call)), "{tried:?}");
     let answer = operator.cloud.ec2().describe_instances().instance_ids(id).send().await?;
-    let state =
-        answer.reservations()[0].instances()[0].state().and_then(|state| state.name()).map(|name| name.as_str());
+    let state = answer.reservations()[0].instances()[0]
+        .state()
+        .and_then(|state| state.name())
+        .map(aws_sdk_ec2::types::InstanceStateName::as_str);
     assert_eq!(state, Some("running"));
     Ok(())
 }

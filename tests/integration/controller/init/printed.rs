@@ -7,6 +7,7 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use aws_sdk_s3::types::{AbortIncompleteMultipartUpload, LifecycleExpiration, NoncurrentVersionExpiration};
 use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::moto::environment;
 use serde_json::{Value, json};
@@ -87,12 +88,12 @@ async fn a_stack_of_the_template_is_what_init_makes() -> Result<()> {
                 "Id": rule.id(),
                 "Status": rule.status().as_str(),
                 "Prefix": rule.filter().and_then(|filter| filter.prefix()),
-                "ExpiredObjectDeleteMarker": rule.expiration().and_then(|when| when.expired_object_delete_marker()),
+                "ExpiredObjectDeleteMarker": rule.expiration().and_then(LifecycleExpiration::expired_object_delete_marker),
                 "NoncurrentVersionExpiration":
-                    {"NoncurrentDays": rule.noncurrent_version_expiration().and_then(|when| when.noncurrent_days())},
+                    {"NoncurrentDays": rule.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days)},
                 "AbortIncompleteMultipartUpload": {
                     "DaysAfterInitiation":
-                        rule.abort_incomplete_multipart_upload().and_then(|when| when.days_after_initiation())
+                        rule.abort_incomplete_multipart_upload().and_then(AbortIncompleteMultipartUpload::days_after_initiation)
                 },
             })
         })
@@ -161,7 +162,7 @@ async fn terraforms_file_says_what_init_makes() -> Result<()> {
     for (printed, rule) in rules.iter().zip(&is.rules) {
         assert_eq!(printed["id"].as_str(), rule.id());
         assert_eq!(printed["filter"]["prefix"].as_str(), rule.filter().and_then(|filter| filter.prefix()));
-        let days = rule.noncurrent_version_expiration().and_then(|when| when.noncurrent_days());
+        let days = rule.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days);
         assert_eq!(printed["noncurrent_version_expiration"]["noncurrent_days"], json!(days));
     }
     let policy: Value = serde_json::from_str(&evaluated(of("policy")["policy"].as_str().context("text")?, account))?;

@@ -13,7 +13,7 @@ use super::super::fleetkey::Operator;
 use super::{CgCloud, TOPIC, beside};
 
 /// How long anything that should happen may take on a busy machine. Nothing here polls within it.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// A box with an account, and the configuration of one that has moved over.
 fn moved(old: &CgCloud, specs: &[&str]) -> Result<(Sandbox, AgentConfig)> {

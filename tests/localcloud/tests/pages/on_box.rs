@@ -28,8 +28,9 @@ impl OnBox {
     pub(crate) async fn newest(account: &Cloud) -> Result<Option<String>> {
         let running = Filter::builder().name("instance-state-name").values("running").build();
         let told = account.ec2().describe_instances().filters(running).send().await?;
-        let mut found: Vec<&Instance> = told.reservations().iter().flat_map(|one| one.instances()).collect();
-        found.sort_by_key(|one| one.launch_time().map(|time| time.as_nanos()));
+        let mut found: Vec<&Instance> =
+            told.reservations().iter().flat_map(aws_sdk_ec2::types::Reservation::instances).collect();
+        found.sort_by_key(|one| one.launch_time().map(aws_sdk_ec2::primitives::DateTime::as_nanos));
         Ok(found.last().and_then(|one| one.instance_id()).map(str::to_owned))
     }
 

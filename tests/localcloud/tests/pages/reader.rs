@@ -74,7 +74,7 @@ impl Reader {
         let mut operator = Shell::start(command(home.path(), &cloud, &keys))?;
         let mut setup = "fleetkey agent publish target/packages/*.deb\n".to_owned();
         for name in REGISTERED {
-            setup += &format!("fleetkey register-key {name}.pub --person {name}\n");
+            setup.extend(["fleetkey register-key ", name, ".pub --person ", name, "\n"]);
         }
         let ran = operator.run(&setup, Duration::from_mins(2))?;
         ensure!(ran.code == 0, "a reader cannot be prepared:\n{}", ran.output);
