@@ -231,7 +231,7 @@ fn conclude(report: &Report, wanted: &Wanted, printer: Printer) -> anyhow::Resul
         return Err(Refusal::new("interrupted before everything was set up").hint(AGAIN).into());
     }
     if let Some((first, others)) = failures.split_first() {
-        for error in &others {
+        for error in others {
             printer.warn(&error.to_string());
         }
         let mut refusal = Refusal::new("not everything is set up").hint(AGAIN);
