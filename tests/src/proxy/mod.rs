@@ -271,7 +271,8 @@ struct Answer {
 
 async fn answer(request: Message, call: &Call, fault: Option<Fault>, line: &Line) -> io::Result<Answer> {
     let whole = |message: Message| Answer { status: message.status(), bytes: message.bytes(), close: false };
-    let told = line.rules.borrow().answer_for(call);
+    // Whoever plays does not hear of a call that is spoiled.
+    let told = fault.is_none().then(|| line.rules.borrow().answer_for(call)).flatten();
     match fault {
         None => Ok(whole(match told {
             Some(message) => message,

