@@ -67,7 +67,7 @@ fn words_of_a_proxy_command_mean_themselves_to_ssh_and_to_the_shell() {
         ("portNumber=%p", "portNumber=%p"),
         ("a b", "'a b'"),
         ("it's", "'it'\\''s'"),
-        ("100%h", "100%%h"),
+        ("100%h", "'100%%h'"),
         ("$(x)", "'$(x)'"),
     ] {
         assert_eq!(for_shell(word), quoted, "{word}");

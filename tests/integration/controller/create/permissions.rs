@@ -89,13 +89,6 @@ async fn launching_needs_every_permission_of_its_policy_and_no_other() -> Result
     allow(cloud, &policy, None).await?;
     ground.run("create", &FIRST).await?.ended(0);
 
-    // A rule made by hand becomes hers who says that she is there. Its description has blanks: see above.
-    moto.enforce_iam(u32::MAX)?;
-    let group = ground.groups("team_web").await?;
-    let by_hand = cloud.ec2().authorize_security_group_ingress().set_group_id(group[0].group_id.clone());
-    by_hand.ip_protocol("tcp").from_port(22).to_port(22).cidr_ip("203.0.113.7/32").send().await?;
-    ground.run("create", &[&FIRST[..], &["--anew", "--ssh-from", "203.0.113.7"]].concat()).await?.ended(0);
-    moto.enforce_iam(0)?;
     // A box that is gone leaves a volume, which the next one takes over.
     let instances = ground.instances().await?;
     let gone = instances.first().and_then(|instance| instance.instance_id()).unwrap_or_default();
@@ -105,6 +98,14 @@ async fn launching_needs_every_permission_of_its_policy_and_no_other() -> Result
     assert!(tells_of(&ran.stderr, "ec2:AttachVolume"), "{}", ran.stderr);
     allow(cloud, &policy, None).await?;
     ground.run("create", &FIRST).await?.ended(0);
+
+    // A rule made by hand becomes hers who says that she is there. Its description has blanks: see above.
+    moto.enforce_iam(u32::MAX)?;
+    let group = ground.groups("team_web").await?;
+    let by_hand = cloud.ec2().authorize_security_group_ingress().set_group_id(group[0].group_id.clone());
+    by_hand.ip_protocol("tcp").from_port(22).to_port(22).cidr_ip("203.0.113.7/32").send().await?;
+    ground.run("create", &[&FIRST[..], &["--anew", "--ssh-from", "203.0.113.7"]].concat()).await?.ended(0);
+    moto.enforce_iam(0)?;
 
     // What undoing takes.
     ground.proxy.spoil(CONSOLE, Fault::Refuse("Broken", "it is broken"));

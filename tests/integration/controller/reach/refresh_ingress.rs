@@ -185,7 +185,7 @@ async fn what_fails_is_told_and_the_old_rule_stays_until_the_new_one_is_there() 
         .proxy
         .spoil("ec2:AuthorizeSecurityGroupIngress", Fault::Refuse("RulesPerSecurityGroupLimitExceeded", "full"));
     let ran = here.refresh(&[], &[]).await?.ended(1);
-    assert!(ran.stdout.contains("failed") && ran.stdout.contains("not tried"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("failed") && ran.stdout.contains("not-tried"), "{}", ran.stdout);
     assert!(ran.stderr.contains("of 2 changes failed"), "{}", ran.stderr);
     assert_eq!(here.ssh().await?, ["203.0.113.7/32 fleetkey: ssh of alice"]);
     here.ground.proxy.heal();
