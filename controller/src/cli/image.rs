@@ -70,7 +70,9 @@ impl TakeImage {
             Some(finish(&fleet, &chosen, &id, &waiter, printer).await?)
         };
         let Some(found) = found else { return Ok(()) };
-        printer.hint(&format!("fleetkey recreate {} -i {} makes a box of it", chosen.name, found.id));
+        if !self.no_wait {
+            printer.hint(&format!("fleetkey recreate {} -i {} makes a box of it", chosen.name, found.id));
+        }
         let row = Row::new(None, &found);
         let table = table(std::slice::from_ref(&row));
         printer.data(&table, &row).context("writing to standard output")
