@@ -1,4 +1,4 @@
-//! Customer managed policies of IAM below [`PATH`](super::instance_profiles::PATH): looked at, made, given a new version.
+//! Customer managed policies of IAM below [`super::instance_profiles::PATH`]: looked at, made, given a new version.
 
 use std::collections::BTreeMap;
 
