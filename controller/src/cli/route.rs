@@ -16,8 +16,8 @@ pub(super) struct RouteFlags {
     /// machines, else the public one if it has one]
     #[arg(long, value_enum, value_name = "WHICH")]
     pub(super) address: Option<AddressKind>,
-    /// Go over these machines, as with ssh -J: HOST, USER@HOST or HOST:PORT, several with commas between them; for their host keys,
-    /// your own known_hosts counts [default: FLEETKEY_JUMP, that of the configuration]
+    /// Go over these machines, as with ssh -J: HOST, USER@HOST or HOST:PORT, several with commas between them; for
+    /// their host keys, your own known_hosts counts [default: FLEETKEY_JUMP, that of the configuration]
     #[arg(long, value_name = "HOST", conflicts_with = "via")]
     pub(super) jump: Option<Jump>,
     /// Go this way [default: FLEETKEY_VIA, that of the configuration, else as ssh's own configuration says]
