@@ -13,6 +13,12 @@ pub(crate) fn cache() -> Option<PathBuf> {
     named_or_below_home("XDG_CACHE_HOME", ".cache")
 }
 
+/// Where what has to be remembered from one command to the next is: `$XDG_STATE_HOME`, else `~/.local/state`. `None` for
+/// a caller who has no home.
+pub(crate) fn state() -> Option<PathBuf> {
+    named_or_below_home("XDG_STATE_HOME", ".local/state")
+}
+
 /// A folder that a variable names, else one of this name in the caller's home. A path that is relative counts for
 /// nothing, as the specification has it.
 fn named_or_below_home(variable: &str, name: &str) -> Option<PathBuf> {

@@ -37,7 +37,6 @@ mod selection;
 mod session;
 mod settings;
 mod ssh;
-mod state;
 mod sweep;
 mod table;
 mod volume;

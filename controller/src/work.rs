@@ -75,6 +75,19 @@ pub(crate) enum Outcome {
     NotTried,
 }
 
+impl Outcome {
+    /// For a person.
+    pub(crate) fn in_words(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Already => "already so",
+            Self::Failed => "failed",
+            Self::NotTried => "not tried",
+        }
+    }
+}
+
 /// A step as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
@@ -207,14 +220,13 @@ pub(crate) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(&["ACTION", "REGISTRY", "PLACE", "PERSON", "RESULT"]);
     for row in rows {
         let person = row.person.as_ref().map(ToString::to_string).unwrap_or_default();
-        let result = match row.result {
-            Outcome::Planned => "planned",
-            Outcome::Done => "done",
-            Outcome::Already => "already so",
-            Outcome::Failed => "failed",
-            Outcome::NotTried => "not tried",
-        };
-        table.row(vec![row.action.into(), row.registry.into(), row.place.clone(), person, result.into()]);
+        table.row(vec![
+            row.action.into(),
+            row.registry.into(),
+            row.place.clone(),
+            person,
+            row.result.in_words().into(),
+        ]);
     }
     table
 }

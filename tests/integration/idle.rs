@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::nspawn::{Builder, SystemdBox};
 use fleetkey_tests::wait_until;
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::nspawn::{Builder, SystemdBox};
 use tempfile::TempDir;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::nspawn::{SystemdBox, root_file_system, script};
 use fleetkey_tests::sandbox::Sandbox;
 

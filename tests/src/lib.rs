@@ -11,6 +11,7 @@ pub mod cloud;
 pub mod demo;
 pub mod http;
 pub mod imds;
+pub mod in_box;
 pub mod keys;
 pub mod log;
 pub mod moto;
@@ -27,6 +28,7 @@ pub mod ssh_agent;
 pub mod sshd;
 pub mod stub;
 pub mod tls;
+pub mod tunnel;
 mod wait;
 
 pub use wait::wait_until;

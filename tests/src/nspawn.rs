@@ -8,20 +8,18 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::process::WITHOUT_THE_CLOCK;
+use crate::in_box::{InBox, text};
+use crate::process::{WITHOUT_THE_CLOCK, let_end};
 
 /// How long a box may take to come up, and to go: two seconds when the machine is idle.
 const PATIENCE: Duration = Duration::from_mins(1);
-
-/// Time between two looks at something that is waited for.
-const TICK: Duration = Duration::from_millis(25);
 
 /// What a box is to hold when it boots.
 #[derive(Debug)]
@@ -137,57 +135,6 @@ impl SystemdBox {
         !Path::new("/proc").join(self.init.to_string()).exists()
     }
 
-    /// A command that runs `program` in the box as root; its exit status is the program's. It has the rights of root
-    /// on this machine, but for setting the clock, which the machine has one of.
-    pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("setpriv");
-        command.args(WITHOUT_THE_CLOCK).args(["--", "nsenter"]);
-        let clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
-        command.arg(format!("--target={}", self.init)).args(["--all", "--root", "--wd=/", "--"]);
-        command.args(clean).arg(program).stdin(Stdio::null());
-        command
-    }
-
-    /// Runs a line of shell in the box and returns what it printed, without the last newline.
-    ///
-    /// # Panics
-    /// When it fails.
-    pub fn sh(&self, line: &str) -> String {
-        let output = self.command("sh").args(["-ec", line]).output().expect("nsenter can be run");
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "in the box, `{line}` ended with {}:\n{stdout}{stderr}", output.status);
-        stdout.trim_end_matches('\n').to_owned()
-    }
-
-    /// How a line of shell ends in the box; what it prints is dropped.
-    pub fn status(&self, line: &str) -> ExitStatus {
-        let (out, err) = (Stdio::null(), Stdio::null());
-        self.command("sh").args(["-c", line]).stdout(out).stderr(err).status().expect("nsenter can be run")
-    }
-
-    /// A property of a unit, as `systemctl show` prints it.
-    pub fn property(&self, unit: &str, property: &str) -> String {
-        self.sh(&format!("systemctl show --value --property={property} {unit}"))
-    }
-
-    /// Where this machine sees a file of the box. Not for paths with absolute links in them: those would be followed
-    /// on this machine.
-    pub fn path(&self, inside: &str) -> PathBuf {
-        Path::new("/proc").join(self.init.to_string()).join("root").join(inside.trim_start_matches('/'))
-    }
-
-    /// The bytes of a file of the box; `None` when there is none.
-    ///
-    /// # Panics
-    /// When it is there and cannot be read.
-    pub fn read(&self, inside: &str) -> Option<Vec<u8>> {
-        match fs::read(self.path(inside)) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => panic!("cannot read the box's {inside}: {error}"),
-        }
-    }
-
     /// Writes a file of the box, as an administrator would: a new file is root's, with mode 0644.
     ///
     /// # Panics
@@ -198,26 +145,23 @@ impl SystemdBox {
         let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, content.as_ref()));
         written.unwrap_or_else(|error| panic!("cannot write the box's {inside}: {error}"));
     }
+}
 
-    /// Waits until `condition` holds, and says how long that took.
-    ///
-    /// # Panics
-    /// After a minute; with `what` and the end of the box's journal.
-    pub fn wait_for(&self, what: &str, condition: impl Fn(&Self) -> bool) -> Duration {
-        let start = Instant::now();
-        while !condition(self) {
-            if start.elapsed() > PATIENCE {
-                let journal = self.command("journalctl").args(["--no-pager", "--lines=60"]).output();
-                let journal = journal.map(|output| text(&output.stdout)).unwrap_or_default();
-                panic!("waited {PATIENCE:?} for {what}\n{journal}\n{}", self.console());
-            }
-            std::thread::sleep(TICK);
-        }
-        start.elapsed()
+impl InBox for SystemdBox {
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(WITHOUT_THE_CLOCK).args(["--", "nsenter"]);
+        let clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
+        command.arg(format!("--target={}", self.init)).args(["--all", "--root", "--wd=/", "--"]);
+        command.args(clean).arg(program).stdin(Stdio::null());
+        command
     }
 
-    /// What the box has printed to its console.
-    pub fn console(&self) -> String {
+    fn path(&self, inside: &str) -> PathBuf {
+        Path::new("/proc").join(self.init.to_string()).join("root").join(inside.trim_start_matches('/'))
+    }
+
+    fn console(&self) -> String {
         fs::read(self.console.path().join("console")).map(|bytes| text(&bytes)).unwrap_or_default()
     }
 }
@@ -225,16 +169,7 @@ impl SystemdBox {
 impl Drop for SystemdBox {
     fn drop(&mut self) {
         drop(self.alive.take());
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.keeper.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                // Only this handle's own process, which is not yet reaped, can be meant. Its death cannot be waited out.
-                let _ = self.keeper.kill();
-                let _ = self.keeper.wait();
-                return;
-            }
-            std::thread::sleep(TICK);
-        }
+        let_end(&mut self.keeper, PATIENCE);
     }
 }
 
@@ -278,8 +213,4 @@ pub fn script(name: &str) -> PathBuf {
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("the mode of one's own file can be set");
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }

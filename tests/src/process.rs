@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{LazyLock, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::sys::signal::{Signal, kill};
@@ -101,6 +101,20 @@ impl Drop for Kept {
         // Both fail only when it has ended and was waited for, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a child that has been told to end; after `patience`, kills it. Only this process's own child, which
+/// is not yet reaped, can be meant.
+pub fn let_end(child: &mut Child, patience: Duration) {
+    let deadline = Instant::now() + patience;
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

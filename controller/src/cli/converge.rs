@@ -1,8 +1,11 @@
-//! What `reset-security` and `update-instance-profile` have in common: how changes are shown.
+//! What `reset-security` and `update-instance-profile` have in common: how changes are shown and asked about.
 
 use anyhow::Error;
 use serde::Serialize;
 
+use super::asking;
+use super::on_box::told;
+use crate::aws::CallError;
 use crate::launch::converge::Step;
 use crate::launch::plan::Change;
 use crate::printer::Printer;
@@ -34,20 +37,34 @@ impl Row {
 pub(super) fn table(rows: &[Row]) -> Table {
     let mut table = Table::new(&["ACTION", "WHAT", "IN", "RESULT"]);
     for row in rows {
-        let result = match row.result {
-            Outcome::Planned => "planned",
-            Outcome::Done => "done",
-            Outcome::Already => "already so",
-            Outcome::Failed => "failed",
-            Outcome::NotTried => "not tried",
-        };
-        table.row(vec![row.action.into(), row.what.clone(), row.r#in.clone(), result.into()]);
+        table.row(vec![row.action.into(), row.what.clone(), row.r#in.clone(), row.result.in_words().into()]);
     }
     table
 }
 
-/// Whether a change takes something away, so that it is asked about.
-pub(super) fn takes_away(change: &Change) -> bool {
+/// An error of looking at what there is.
+pub(super) fn looked(error: Error) -> Error {
+    match error.downcast::<CallError>() {
+        Ok(call) => told(call),
+        Err(other) => other,
+    }
+}
+
+/// Asks before something is taken away: `doing` that, in words, and the question.
+pub(super) async fn agree(
+    planned: &[Row],
+    mut changes: impl Iterator<Item = &Change>,
+    doing: &str,
+    question: String,
+) -> anyhow::Result<()> {
+    if changes.any(takes_away) {
+        asking::needs_a_terminal(doing, "--dry-run shows them")?;
+        asking::confirm(table(planned), question).await?;
+    }
+    Ok(())
+}
+
+fn takes_away(change: &Change) -> bool {
     matches!(
         change,
         Change::Revoke { .. } | Change::DeletePolicy { .. } | Change::DetachPolicy { .. } | Change::RemoveRole { .. }

@@ -4,12 +4,9 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::asking;
-use super::converge::{Row, finish, table, takes_away};
+use super::converge::{Row, agree, finish, looked, table};
 use super::create::parse_vpc;
-use super::on_box::told;
 use super::role::RolePath;
-use crate::aws::CallError;
 use crate::fleet::Fleet;
 use crate::launch::Hands;
 use crate::launch::converge::{self, Step};
@@ -54,10 +51,7 @@ impl ResetSecurity {
         let name = selection::name(&fleet.namespace, &self.role)?;
         let role = self.role_path.of(&name)?;
         let groups = converge::groups(&fleet, &name, &role, self.vpc.as_deref()).await;
-        let groups = groups.map_err(|error| match error.downcast::<CallError>() {
-            Ok(call) => told(call),
-            Err(other) => other,
-        })?;
+        let groups = groups.map_err(looked)?;
         if groups.is_empty() {
             let place = self.vpc.as_deref().unwrap_or(&fleet.region);
             return Err(Refusal::new(format!("there is no security group of {name} in {place}"))
@@ -86,10 +80,10 @@ impl ResetSecurity {
             }
             return Ok(());
         }
-        if !self.yes && groups.iter().flat_map(|group| &group.changes).any(takes_away) {
-            asking::needs_a_terminal("removing rules", "--dry-run shows them")?;
+        if !self.yes {
             let rows: Vec<_> = planned().iter().map(|(of, step)| Row::new(step, of)).collect();
-            asking::confirm(table(&rows), format!("Let {name} in as the role says, and no more?")).await?;
+            let changes = groups.iter().flat_map(|group| &group.changes);
+            agree(&rows, changes, "removing rules", format!("Let {name} in as the role says, and no more?")).await?;
         }
         let (iam, caller) = (fleet.iam(), fleet.caller().await?);
         let hands = Hands { ec2: &fleet.ec2, iam: &iam, partition: caller.partition() };

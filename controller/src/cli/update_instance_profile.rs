@@ -4,11 +4,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::asking;
-use super::converge::{Row, finish, table, takes_away};
-use super::on_box::told;
+use super::converge::{Row, agree, finish, looked, table};
 use super::role::RolePath;
-use crate::aws::CallError;
 use crate::fleet::Fleet;
 use crate::launch::World;
 use crate::launch::converge::{self, Step};
@@ -57,11 +54,7 @@ impl UpdateInstanceProfile {
         let role = self.role_path.of(&name)?;
         let world = World::open(fleet, settings, printer).await?;
         let found = converge::profile(&world, &name, &role).await;
-        let found = found.map_err(|error| match error.downcast::<CallError>() {
-            Ok(call) => told(call),
-            Err(other) => other,
-        })?;
-        let Some(converge::Profile { name: profile, mut changes, mut attached }) = found else {
+        let Some(converge::Profile { name: profile, mut changes, mut attached }) = found.map_err(looked)? else {
             return Err(Refusal::new(format!("there is no instance profile of {name} in {}", world.fleet.region))
                 .hint("fleetkey create makes it with the first box of a role that has policies; boxes that run without one stay so")
                 .into());
@@ -91,10 +84,10 @@ impl UpdateInstanceProfile {
             }
             return Ok(());
         }
-        if !self.yes && changes.iter().any(takes_away) {
-            asking::needs_a_terminal("taking policies away", "--dry-run shows them")?;
+        if !self.yes {
             let rows: Vec<_> = planned.iter().map(|step| Row::new(step, &profile)).collect();
-            asking::confirm(table(&rows), format!("Let boxes {name} do what the role says, and no more?")).await?;
+            let question = format!("Let boxes {name} do what the role says, and no more?");
+            agree(&rows, changes.iter(), "taking policies away", question).await?;
         }
         let steps = converge::make(world.hands(), &name, changes, None).await;
         print(&steps)?;

@@ -67,28 +67,27 @@ impl Course<'_> {
     }
 
     /// Carries it out. `take_image` takes an image of a box that is off, if one is asked for, and gives its id. `None`
-    /// where the spot market has no box and that is well.
+    /// where the spot market has no box and that is well. The record is to be forgotten once the operator knows of the
+    /// box: until then the same command finds it.
     pub(crate) async fn run(
         &self,
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
-    ) -> anyhow::Result<Option<Made>> {
+    ) -> anyhow::Result<Option<(Made, Journal)>> {
         let folder = journal::folder()?;
         let mut journal = self.begun(&folder)?;
         let again = self.find_again(journal.as_mut()).await?;
         let done = self.go(&folder, &mut journal, again, take_image).await;
-        let Some(journal) = journal else { return done };
-        match done {
-            Ok(Some(made)) => {
-                journal.forget()?;
-                Ok(Some(made))
-            }
-            Ok(None) => self.leave_nothing(journal, &folder).await,
-            Err(error) => Err(self.fail(error, journal, &folder).await),
+        match (done, journal) {
+            (Ok(Some(made)), Some(journal)) => Ok(Some((made, journal))),
+            (Ok(None), Some(journal)) => self.leave_nothing(journal, &folder).await.map(|()| None),
+            (Err(error), Some(journal)) => Err(self.fail(error, journal, &folder).await),
+            (Err(error), None) => Err(error),
+            (Ok(_), None) => anyhow::bail!("a box was launched without a record"),
         }
     }
 
     /// Takes back what was made for a box that there is not, which is well.
-    async fn leave_nothing(&self, journal: Journal, folder: &Path) -> anyhow::Result<Option<Made>> {
+    async fn leave_nothing(&self, journal: Journal, folder: &Path) -> anyhow::Result<()> {
         let undone = undo::undo(self.world, &journal.record, folder, &self.request.name, self.role).await;
         self.tell(&undone);
         if undone.instance_left {
@@ -96,8 +95,7 @@ impl Course<'_> {
                 .hint("the same command looks again")
                 .into());
         }
-        journal.forget()?;
-        Ok(None)
+        Ok(journal.forget()?)
     }
 
     /// The record of an unfinished create of the same, unless that is to be left alone.

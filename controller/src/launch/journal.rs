@@ -17,7 +17,7 @@ use thiserror::Error;
 use super::kept::Takeover;
 use super::plan::Change;
 use crate::aws::launch::Launch;
-use crate::state;
+use crate::folders;
 
 /// The folder below that of the user's state.
 const FOLDER: &str = "fleetkey/creates";
@@ -101,7 +101,7 @@ pub(crate) struct Journal {
 
 /// The folder of the caller's records.
 pub(crate) fn folder() -> Result<PathBuf, JournalError> {
-    Ok(state::folder().ok_or(JournalError::NoHome)?.join(FOLDER))
+    Ok(folders::state().ok_or(JournalError::NoHome)?.join(FOLDER))
 }
 
 /// Whether another create of the same box, from this machine, is not done.

@@ -97,6 +97,20 @@ impl Autostop {
         }
     }
 
+    /// What holds for a spot instance that is asked for once: it cannot be off and come back, so EC2 terminates it.
+    ///
+    /// # Errors
+    /// When the operator says that it is to be stopped.
+    pub(crate) fn on_spot(self, asked: Asked) -> Result<Self, Refusal> {
+        if asked.action == Some(AutostopAction::Stop) {
+            return Err(Refusal::usage(
+                "--autostop-action stop: a spot instance that was asked for once cannot be stopped",
+            )
+            .hint("leave it out, and the box is terminated when nobody uses it; or leave out the spot flags"));
+        }
+        Ok(Self { action: AutostopAction::Terminate, ..self })
+    }
+
     /// In words, as the box's tag has it: `stop after 2h`.
     pub(crate) fn tag(&self) -> String {
         format!("{} after {}", self.action, self.after)

@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::host_keys::HostKeys;
+use crate::folders;
 use crate::instance::Instance;
 use crate::selection::parse_instance_id;
-use crate::state;
 
 /// The folder below that of the program's state.
 const FOLDER: &str = "fleetkey/known_hosts.d";
@@ -92,7 +92,7 @@ pub(crate) struct KnownHosts {
 impl KnownHosts {
     /// Those of the caller.
     pub(crate) fn open(region: &str) -> Result<Self, KnownHostsError> {
-        let state = state::folder().ok_or(KnownHostsError::NoHome)?;
+        let state = folders::state().ok_or(KnownHostsError::NoHome)?;
         Ok(Self::below(&state, region))
     }
 

@@ -88,6 +88,9 @@ async fn what_commands_about_keys_roles_packages_and_the_configuration_print_is_
     let key = operator.key_file(&TestKey::new("alice@laptop")?)?;
     let key = key.to_str().context("the path is text")?;
     printed.run(&operator, "init", &["--dry-run"]).await?;
+    // An account with nothing in it, of which much is missing.
+    let ran = operator.run(&["doctor", "--output", "json"]).await?.ended(1);
+    printed.keep("doctor", serde_json::from_str(&ran.stdout)?);
     printed.run(&operator, "register-key", &[key, "--dry-run"]).await?;
     printed.run(&operator, "register-key", &[key, "--expires", "90d"]).await?;
     printed.run(&operator, "revoke-key", &["--person", "alice", "--dry-run"]).await?;

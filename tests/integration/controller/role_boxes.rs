@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::nspawn::{self, SystemdBox};
 use fleetkey_tests::pages::repository;
 use sha2::{Digest as _, Sha256};

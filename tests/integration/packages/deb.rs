@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::nspawn::SystemdBox;
 use fleetkey_tests::packages::Packages;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::moto::environment;
 use fleetkey_tests::nspawn::SystemdBox;
 use fleetkey_tests::packages::Packages;

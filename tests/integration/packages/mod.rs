@@ -11,6 +11,7 @@ mod shipped;
 
 use std::path::Path;
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::nspawn::{Builder, SystemdBox};
 

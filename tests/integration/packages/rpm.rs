@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::nspawn::SystemdBox;
 use fleetkey_tests::packages::Packages;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
 use tempfile::TempDir;

@@ -5,11 +5,12 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aws_credential_types::Credentials;
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::process::let_end;
 
 use crate::cloud_box::CloudBox;
 use crate::hello::{Hello, Up};
@@ -163,15 +164,6 @@ impl LocalCloud {
 impl Drop for LocalCloud {
     fn drop(&mut self) {
         drop(self.alive.take());
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(self.keeper.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                // Not reaped yet, so that only this handle's own process can be meant.
-                let _ = self.keeper.kill();
-                let _ = self.keeper.wait();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let_end(&mut self.keeper, PATIENCE);
     }
 }

@@ -75,7 +75,22 @@ const READINGS: &[Reading] = &[
         lines: |size| size.images,
         rival: Some(("aws ec2 describe-images", &["ec2", "describe-images", "--owners", "self"])),
     },
+    Reading { words: &["list-volumes"], lines: |size| size.boxes, rival: None },
+    Reading { words: &["ssh-config"], lines: |size| size.boxes, rival: None },
+    Reading { words: &["cleanup", "--dry-run", "--region", Cloud::REGION], lines: |_| 0, rival: None },
     Reading { words: &["agent", "list"], lines: |_| 1, rival: None },
+];
+
+/// What is completed: the words at the tab key, and how many answers they have at least.
+struct Completion {
+    words: &'static [&'static str],
+    offered: fn(&Size) -> usize,
+}
+
+/// The boxes are those that `list` showed.
+const COMPLETIONS: &[Completion] = &[
+    Completion { words: &["ssh", "-n", NAMESPACE, "w"], offered: |_| 1 },
+    Completion { words: &["ssh", "-n", NAMESPACE, "web", "-I", "i-"], offered: |size| size.boxes - size.few },
 ];
 
 /// Fills an account, then measures each command.
@@ -86,6 +101,9 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let rivals = Rivals::new(&cloud)?;
     for reading in READINGS {
         measure(bench, &rivals, &size, reading)?;
+    }
+    for Completion { words, offered } in COMPLETIONS {
+        complete(bench, &rivals, words, offered(&size))?;
     }
     let Size { boxes, few, images, key_pairs } = size;
     bench.report.notes.push(format!(
@@ -125,6 +143,25 @@ fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -
         memory = memory.next_to(rival, &Samples::one(theirs.peak)?);
     }
     bench.report.rows.extend([time, memory]);
+    Ok(())
+}
+
+/// One completion, asked as the script of `fleetkey completions bash` asks, with no AWS to be asked.
+fn complete(bench: &mut Bench, rivals: &Rivals, words: &[&str], least: usize) -> Result<()> {
+    let name = format!("tab after `fleetkey {}`", words.join(" "));
+    bench.progress.say(&format!("account: {name}"));
+    let mut command = rivals.command(&crate::program("fleetkey"));
+    command.env("FLEETKEY_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
+    command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).env("_CLAP_COMPLETE_COMP_TYPE", "9");
+    command.args(["--", "fleetkey"]).args(words).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let printed = output(&mut command)?.lines().count();
+    ensure!(printed >= least, "{name} offers {printed}, not {least}");
+    let ours = repeat_alone(if bench.options.quick { 5 } else { 20 }, &command)?;
+    bench.report.rows.push(Row::new(
+        format!("{name}; {printed} offered"),
+        Unit::Milliseconds,
+        &Samples::milliseconds(ours.times)?,
+    ));
     Ok(())
 }
 

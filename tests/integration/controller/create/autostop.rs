@@ -71,6 +71,11 @@ async fn a_dry_run_and_the_role_say_it_too() -> Result<()> {
     assert_eq!(planned["launch"]["autostop"], "terminate after 8h");
     let shown = ground.run("create", &["plain", "--autostop", "2h", "--dry-run"]).await?.ended(0).stdout;
     assert!(shown.contains(", stop after 2h in us-west-2a"), "{shown}");
+    // On the spot market it cannot be stopped, which is said.
+    let spot = ["plain", "--spot", "--autostop", "2h", "--dry-run", "--output", "json"];
+    let ran = ground.run("create", &spot).await?.ended(0);
+    assert_eq!(printed(&ran)?["launch"]["autostop"], "terminate after 2h");
+    assert!(ran.stderr.contains("the box is terminated when nobody uses it"), "{}", ran.stderr);
     assert!(ground.is_bare().await?);
     Ok(())
 }
@@ -90,6 +95,11 @@ async fn bad_input_is_refused_before_anything_is_made() -> Result<()> {
         (&["plain", "--autostop", "2h", "--autostop-action", "sleep"], 2, "give stop, terminate"),
         (&["plain", "--autostop-action", "stop"], 2, "error: --autostop-action says what, and nothing says when"),
         (&["plain", "--autostop", "2h", "--no-autostop"], 2, "cannot be used with"),
+        (
+            &["plain", "--spot", "--autostop", "2h", "--autostop-action", "stop"],
+            2,
+            "error: --autostop-action stop: a spot instance that was asked for once cannot be stopped",
+        ),
         (&["lab", "--autostop", "2h", "--no-agent"], 2, "error: a box without the agent does not power itself off"),
         (&["web", "--autostop", "2h"], 2, "error: a box without the agent does not power itself off"),
         (&["none"], 1, "autostop.after is missing; say after how long, such as 2h, or autostop: null"),

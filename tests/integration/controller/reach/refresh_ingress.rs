@@ -8,6 +8,7 @@ use fleetkey_tests::stub::{Answer, Stub};
 
 use super::super::create::ground::{Ground, printed};
 use super::super::fleetkey::Ran;
+use super::super::json::Printed;
 
 /// A ground whose operator is seen by the world at some address.
 struct Here {
@@ -113,7 +114,11 @@ async fn whoever_has_moved_is_let_in_from_there_and_all_others_as_before() -> Re
     assert_eq!(shown["addresses"][0], "198.51.100.9/32");
     assert_eq!(shown["steps"][0]["result"], "planned");
     assert_eq!(here.ssh().await?, shared);
-    let ran = here.refresh(&[], &[]).await?.ended(0);
+    let mut kept = Printed::default();
+    kept.keep("refresh-ingress", shown);
+    let ran = here.refresh(&["--output", "json"], &[]).await?.ended(0);
+    kept.keep("refresh-ingress", printed(&ran)?);
+    kept.check()?;
     let moved = [
         "192.0.2.0/24 fleetkey: ssh of bob",
         "198.51.100.9/32 fleetkey: ssh of alice",

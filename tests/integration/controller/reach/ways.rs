@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use fleetkey_tests::tunnel::TUNNEL;
 
 use super::super::box_at_hand::{ADMIN, BoxAtHand, ROLE, machine};
 use super::super::fleetkey::{Operator, Ran};
@@ -16,18 +17,6 @@ fn install(operator: &Operator, name: &str, text: &str) -> Result<()> {
     let path = operator.file(&format!("bin/{name}"), text)?;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
-
-/// Input and output are a connection to an address and a port.
-const TUNNEL: &str = "\
-import os, select, socket, sys
-box = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-while True:
-\x20   for ready in select.select([0, box], [], [])[0]:
-\x20       data = os.read(0, 65536) if ready == 0 else box.recv(65536)
-\x20       if not data:
-\x20           sys.exit()
-\x20       (box.sendall if ready == 0 else lambda data: os.write(1, data))(data)
-";
 
 /// What plays the aws program: it notes how it was called, and is a tunnel to the box.
 fn install_aws(there: &BoxAtHand<'_>) -> Result<PathBuf> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use fleetkey_localcloud::{LocalCloud, Options};
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::program;
 use fleetkey_tests::scratch::Scratch;

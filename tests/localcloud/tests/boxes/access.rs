@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::wait_until;
 
 use crate::operator::{Operator, ROLE, SOON, utf8};

@@ -1,6 +1,7 @@
 //! What boxes leave behind that die without a word.
 
 use anyhow::Result;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, ROLE};
 use crate::world::{UNIT, status, wait_in_step};

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleetkey_localcloud::CloudBox;
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, ROLE};
 use crate::world::{UNIT, shipped, wait_in_step};

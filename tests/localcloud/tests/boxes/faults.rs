@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use fleetkey_localcloud::CloudBox;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, ROLE};
 use crate::world::{UNIT, status, wait_in_step};

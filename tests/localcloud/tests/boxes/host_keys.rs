@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use aws_sdk_ec2::types::Instance;
 use fleetkey_localcloud::CloudBox;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, ROLE};
 

@@ -4,6 +4,7 @@
 
 use anyhow::Result;
 use fleetkey_localcloud::CloudBox;
+use fleetkey_tests::in_box::InBox as _;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -40,7 +41,7 @@ impl Mallory {
     /// The account of this name, into which a person of the test's own was let.
     async fn new(name: &'static str) -> Result<Self> {
         static BOX: OnceCell<String> = OnceCell::const_new();
-        let person = Operator::new(&format!("friend-of-{name}"), "/hostile/").await?;
+        let person = Operator::new(&format!("friend-of-{name}"), "/hostile/").await?.sharing_boxes();
         let id = BOX.get_or_try_init(|| launch(&person)).await?;
         let booted = World::get()?.wait_for_box(id)?;
         person.account.add_to_group(&person.name, GROUP).await?;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_ec2::types::{Instance, InstanceStateName};
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, SOON};
 use crate::world::{status, wait_in_step};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use fleetkey_localcloud::CloudBox;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::operator::{Operator, ROLE, SOON};
 use crate::world::{status, wait_in_step};

@@ -1,7 +1,7 @@
 //! Operators: people with an IAM user, a home and keys of their own, who run the real `fleetkey` in the local cloud.
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,6 +42,8 @@ pub(crate) struct Operator {
     home: TempDir,
     /// Holds the person's one key, as an operator's desktop does.
     keys: SshAgent,
+    /// Whether others use the boxes of the namespace after this person.
+    shares_boxes: bool,
 }
 
 /// What one run of the program said.
@@ -128,7 +130,13 @@ impl Operator {
         let key = TestKey::new(name)?;
         let keys = SshAgent::holding(&key)?;
         let (name, namespace) = (name.to_owned(), namespace.to_owned());
-        Ok(Self { world, account, name, key, namespace, home, keys })
+        Ok(Self { world, account, name, key, namespace, home, keys, shares_boxes: false })
+    }
+
+    /// Leaves the boxes of the namespace to others.
+    pub(crate) fn sharing_boxes(mut self) -> Self {
+        self.shares_boxes = true;
+        self
     }
 
     /// The person's home.
@@ -218,25 +226,12 @@ impl Operator {
 
     /// The instances of the namespace that are not terminated, as EC2 itself tells of them.
     pub(crate) async fn instances(&self) -> Result<Vec<Instance>> {
-        let mut found = self.launched().await?;
-        let gone = [InstanceStateName::Terminated, InstanceStateName::ShuttingDown];
-        found.retain(|one| {
-            let state = one.state().and_then(|state| state.name());
-            state.is_none_or(|state| !gone.contains(state))
-        });
-        Ok(found)
+        live(&self.account, self.name_filter()).await
     }
 
     /// All instances that were ever launched in the namespace.
     pub(crate) async fn launched(&self) -> Result<Vec<Instance>> {
-        let mut pages = self.account.ec2().describe_instances().filters(self.name_filter()).into_paginator().send();
-        let mut found = Vec::new();
-        while let Some(page) = pages.try_next().await? {
-            found.extend(
-                page.reservations.unwrap_or_default().into_iter().flat_map(|one| one.instances.unwrap_or_default()),
-            );
-        }
-        Ok(found)
+        launched(&self.account, self.name_filter()).await
     }
 
     /// Those whose name is in the namespace: `/ns/role` is `ns_role` in AWS.
@@ -260,6 +255,56 @@ impl Operator {
         let arn = self.account.create_topic(Cloud::TOPIC).await?;
         self.account.publish_hint(&arn).await
     }
+}
+
+impl Drop for Operator {
+    /// Has EC2 terminate the boxes of the namespace: all that run share what the kernel gives root of inotify, which is
+    /// enough for sixteen.
+    fn drop(&mut self) {
+        if self.shares_boxes {
+            return;
+        }
+        // A thread and a client of its own: the test's runtime, which drives connections that it made, stands still here.
+        let (account, filter) = (self.world.cloud.account(), self.name_filter());
+        let ended = std::thread::spawn(move || terminate(&account, filter)).join();
+        if !matches!(ended, Ok(Ok(()))) {
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(stderr, "the boxes of {} are left to the end of the cloud: {ended:?}", self.name);
+        }
+    }
+}
+
+fn terminate(account: &Cloud, filter: Filter) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let all = async {
+        let ids = live(account, filter).await?.into_iter().filter_map(|found| found.instance_id).collect::<Vec<_>>();
+        if !ids.is_empty() {
+            account.ec2().terminate_instances().set_instance_ids(Some(ids)).send().await?;
+        }
+        Ok(())
+    };
+    runtime.block_on(async { tokio::time::timeout(SOON, all).await? })
+}
+
+async fn launched(account: &Cloud, filter: Filter) -> Result<Vec<Instance>> {
+    let mut pages = account.ec2().describe_instances().filters(filter).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.try_next().await? {
+        found.extend(
+            page.reservations.unwrap_or_default().into_iter().flat_map(|one| one.instances.unwrap_or_default()),
+        );
+    }
+    Ok(found)
+}
+
+async fn live(account: &Cloud, filter: Filter) -> Result<Vec<Instance>> {
+    let mut found = launched(account, filter).await?;
+    let gone = [InstanceStateName::Terminated, InstanceStateName::ShuttingDown];
+    found.retain(|one| {
+        let state = one.state().and_then(|state| state.name());
+        state.is_none_or(|state| !gone.contains(state))
+    });
+    Ok(found)
 }
 
 /// Starts a command whose output can be looked at while it runs.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use fleetkey_localcloud::CloudBox;
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::wait_until;
 
 use crate::operator::{Operator, ROLE, Running, SOON, start};

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::Instance;
 use fleetkey_tests::program;
+use fleetkey_tests::tunnel::TUNNEL;
 
 use crate::operator::{Operator, ROLE, Ran, start, utf8};
 
@@ -17,18 +18,6 @@ fn ssh(alice: &Operator, words: &[&str]) -> Result<Ran> {
     command.arg("-F").arg(config).args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=120"]).args(words);
     start(command)?.wait()
 }
-
-/// Input and output are a connection to an address and a port.
-const TUNNEL: &str = "\
-import os, select, socket, sys
-box = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-while True:
-\x20   for ready in select.select([0, box], [], [])[0]:
-\x20       data = os.read(0, 65536) if ready == 0 else box.recv(65536)
-\x20       if not data:
-\x20           sys.exit()
-\x20       (box.sendall if ready == 0 else lambda data: os.write(1, data))(data)
-";
 
 fn id(instance: &Instance) -> &str {
     instance.instance_id().unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::VolumeState;
+use fleetkey_tests::in_box::InBox as _;
 use serde_json::Value;
 
 use crate::operator::{Operator, ROLE};

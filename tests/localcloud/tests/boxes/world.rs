@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use fleetkey_localcloud::{CloudBox, LocalCloud, Options};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::packages::Packages;
 use fleetkey_tests::{program, wait_until};
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{Filter, InstanceStateName, Placement};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 
 use crate::support::{describe, encoded, here, host_keys, launch, launch_with_key, shared, ssh, state, stdout, up};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fleetkey_localcloud::{LocalCloud, Options};
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::process::{children, runs, signal};
 use fleetkey_tests::{program, wait_until};
 use nix::sys::signal::Signal;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::Image;
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::support::{PATIENCE, describe, host_keys, launch, shared, state, up};
 

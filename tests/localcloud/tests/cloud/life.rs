@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::InstanceStateName;
+use fleetkey_tests::in_box::InBox as _;
 
 use crate::support::{PATIENCE, describe, host_keys, launch, running, shared, state, up, wait_for_state};
 

@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{
 };
 use fleetkey_localcloud::CloudBox;
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 
 use crate::support::{launch, launch_with_key, shared, up, wait_for_state};

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use aws_sdk_ec2::types::{Filter, Instance};
 use fleetkey_localcloud::{CloudBox, LocalCloud};
 use fleetkey_tests::cloud::Cloud;
+use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::pages::Shell;
 use fleetkey_tests::wait_until;
 

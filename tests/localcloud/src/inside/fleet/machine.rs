@@ -75,7 +75,11 @@ impl Machine {
         command.stdin(Stdio::null()).stdout(File::try_clone(&console)?).stderr(console);
         let process = Kept::start(&format!("the box of {instance_id}"), command)?;
         let mut machine = Self { process, groups };
-        let init = machine.wait_for_init().await?;
+        let init = machine.wait_for_init().await.with_context(|| {
+            let said = std::fs::read(disk.console()).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            format!("its console ends with {:?}", said.trim_end().lines().next_back().unwrap_or_default())
+        })?;
         disk.tell_init(Some(init))?;
         Ok(machine)
     }
