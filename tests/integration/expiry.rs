@@ -20,10 +20,10 @@ fn expiring(key: &TestKey, seconds: u64) -> String {
 fn expiry_a_key_goes_when_its_time_is_past_and_the_source_is_not_asked_for_it() -> Result<()> {
     let sandbox = machine(&["ubuntu"])?;
     let (soon, later) = (TestKey::new("soon")?, TestKey::new("later")?);
-    put(&sandbox, "people/soon.pub", expiring(&soon, 8))?;
     put(&sandbox, "people/later.pub", expiring(&later, 3600))?;
     let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["soon", "later"]))?;
-    assert!(holds(&sandbox, "ubuntu", &[&soon, &later])?);
+    put(&sandbox, "people/soon.pub", expiring(&soon, 8))?;
+    wait_for_keys(&sandbox, "ubuntu", &[&soon, &later])?;
     let file = sandbox.read(key_file("ubuntu"))?;
     assert_eq!(file.matches("expiry-time=\"").count(), 2, "{file}");
     let looks = syncs(&sandbox);
@@ -36,10 +36,12 @@ fn expiry_a_key_goes_when_its_time_is_past_and_the_source_is_not_asked_for_it() 
 fn expiry_sshd_refuses_the_key_after_its_time_although_the_agent_is_dead() -> Result<()> {
     let sandbox = machine(&["ubuntu"])?;
     let alice = TestKey::new("alice")?;
-    put(&sandbox, "people/alice.pub", expiring(&alice, 12))?;
     let config = directory().grant("ubuntu", &["alice"]);
-    in_step(&sandbox, &config)?.kill9()?;
+    let agent = in_step(&sandbox, &config)?;
     let sshd = Sshd::start(&sandbox, "AuthorizedKeysFile .ssh/authorized_keys")?;
+    put(&sandbox, "people/alice.pub", expiring(&alice, 10))?;
+    wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
+    agent.kill9()?;
     assert!(sshd.can_log_in("ubuntu", &alice)?, "{}", sshd.log().text()?);
     sshd.wait_for_login("ubuntu", &alice, false, SOON)?;
     assert!(holds(&sandbox, "ubuntu", &[&alice])?, "its line still stands");

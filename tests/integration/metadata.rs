@@ -152,7 +152,7 @@ async fn r15_a_metadata_service_that_fails_costs_nobody_access_and_is_caught_up_
         assert!(fixture.file().starts_with(good.lines().next().unwrap_or_default()) && fixture.lets_in(&fixture.alice));
         let good = fixture.file();
         fs::write(fixture.sandbox.path(KEY_FILE), "")?;
-        wait_until("drift is repaired", Duration::from_secs(1), || Ok(fixture.file() == good))?;
+        wait_until("drift is repaired", SOON, || Ok(fixture.file() == good))?;
         imds.set_mood(Mood::Well);
         fixture.wait_well()?;
     }

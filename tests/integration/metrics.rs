@@ -47,7 +47,7 @@ impl Reports {
 
     async fn stop(self) {
         self.cancel.cancel();
-        timeout(Duration::from_secs(1), self.task).await.expect("it stops at once").unwrap();
+        timeout(Duration::from_secs(20), self.task).await.expect("it stops").unwrap();
     }
 }
 

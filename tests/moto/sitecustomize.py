@@ -1,6 +1,10 @@
-"""What moto gets wrong in a way that the AWS SDK for Rust does not forgive, put right. Python itself loads this when
-moto_server starts (`tests/src/moto.rs`)."""
+"""What moto gets wrong in a way that nobody here can forgive, put right. Python itself loads this when moto_server starts
+(`tests/src/moto.rs`)."""
 
+import itertools
+import random
+
+from moto.ec2.models import elastic_network_interfaces
 from moto.s3.responses import S3Response
 
 
@@ -19,3 +23,16 @@ def versioning_configuration(answer):
 
 
 S3Response.get_bucket_versioning = versioning_configuration(S3Response.get_bucket_versioning)
+
+
+# moto draws public addresses by lot and does not look whether one is taken: of forty boxes, two have the same one time in
+# a hundred.
+_taken = itertools.count(random.randrange(255 * 255))
+
+
+def public_address():
+    high, low = divmod(next(_taken) % (255 * 255), 255)
+    return f"54.214.{high}.{low}"
+
+
+elastic_network_interfaces.random_public_ip = public_address

@@ -28,6 +28,8 @@ source "amazon-ebs" "debian" {
   region        = var.region
   instance_type = "t3.micro"
   ssh_username  = "admin"
+  # Else the key that Packer makes for this build stays in the image.
+  ssh_clear_authorized_keys = true
   ami_name      = "fleetkey-debian-12-${formatdate("YYYYMMDDhhmmss", timestamp())}"
   source_ami_filter {
     # Debian's own account: https://wiki.debian.org/Cloud/AmazonEC2Image

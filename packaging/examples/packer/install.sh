@@ -21,3 +21,5 @@ rm "$file"
 sudo systemctl stop fleetkey-agent.service
 sudo rm -rf /var/lib/fleetkey
 sudo cloud-init clean --logs
+# A box that finds it empty makes one of its own.
+sudo truncate --size=0 /etc/machine-id

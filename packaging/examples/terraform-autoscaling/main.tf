@@ -59,7 +59,8 @@ resource "aws_autoscaling_group" "boxes" {
 
   launch_template {
     id      = module.box.launch_template_id
-    version = "$Latest"
+    # A number, not "$Latest": a refresh begins where this changes.
+    version = module.box.latest_version
   }
 
   # Who may log in changes in IAM, not here: no box is replaced for it. A new package or configuration does that.

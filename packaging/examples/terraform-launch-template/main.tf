@@ -135,3 +135,7 @@ resource "aws_launch_template" "box" {
 output "launch_template_id" {
   value = aws_launch_template.box.id
 }
+
+output "latest_version" {
+  value = aws_launch_template.box.latest_version
+}

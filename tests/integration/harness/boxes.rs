@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use fleetkey_tests::agent::{Agent, AgentConfig};
@@ -104,10 +104,7 @@ fn a_program_is_put_inside_read_only() -> Result<()> {
 
 #[test]
 fn nothing_is_left_of_a_sandbox_that_was_dropped() -> Result<()> {
-    let start = Instant::now();
     let sandbox = Sandbox::options().start()?;
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(1), "{took:?}");
     let scratch = scratch_of(&sandbox)?;
     assert!(mounted(&scratch)?);
     sandbox.run("sh", &["-c", DAEMON])?;

