@@ -12,7 +12,7 @@ use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 
-use super::fixture::{ACCOUNT, Fixture, INSTANCE, KEY_FILE, faults, longest_silence};
+use super::fixture::{ACCOUNT, Fixture, INSTANCE, KEY_FILE, SOON, faults, longest_silence};
 
 const OTHER: &str = "i-0fedcba9876543210";
 /// What each mood is; the words are those that the status has for it.

@@ -64,6 +64,8 @@ impl<'sandbox> Agent<'sandbox> {
         let mut command = sandbox.command(PROGRAM);
         command.args(["run", "--config", AgentConfig::FILE, "--log", "json"]).args(arguments);
         command.env("NOTIFY_SOCKET", notify.inside()).env("WATCHDOG_USEC", watchdog.as_micros().to_string());
+        // As the shipped unit has it.
+        command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_TRIM_THRESHOLD_", "131072");
         command.stdin(Stdio::null()).stdout(log.writer()?).stderr(log.writer()?);
         let mut process = Kept::start("the agent", command)?;
         let pid = wait_for_program(&mut process, &log)?;
