@@ -18,6 +18,7 @@ mod lifecycle;
 mod list;
 mod man;
 mod near_misses;
+mod other_shells;
 mod permissions;
 mod printing;
 mod reach;
