@@ -97,7 +97,7 @@ fn the_box_reads_hostile_values_as_they_were_given() -> Result<()> {
         let read: serde_json::Value = serde_json::from_str(&read)?;
         assert_eq!(read["final_message"], value, "{text}");
         assert_eq!(read["runcmd"][0][1], format!("a {value} b"), "{text}");
-        assert_eq!(read.as_object().context("a map")?.len(), 6, "{text}");
+        assert_eq!(read.as_object().context("a map")?.len(), 7, "{text}");
         booted.write("/root/command", read["runcmd"][1].as_str().context("a command")?);
         booted.sh("sh /root/command");
         assert_eq!(booted.read("/root/said").context("it said something")?, value.as_bytes());
