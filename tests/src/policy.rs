@@ -2,9 +2,9 @@
 //!
 //! The moto server holds two things against a policy: actions, and the ARNs of S3 buckets and objects. It knows neither
 //! policy variables nor conditions, and no other ARNs: the variables are filled in here, and those ARNs widened. What a
-//! policy says in them is shown by no test against moto.
+//! policy says in them is shown by no test against moto; [`ShippedPolicy::allows`] reads it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,6 +24,9 @@ pub fn decoded(document: &str) -> Result<Value> {
     }
     serde_json::from_slice(&bytes).with_context(|| format!("{document} is no JSON"))
 }
+
+/// The condition keys of a request, such as `aws:RequestTag/Name`, each with its values.
+pub type Keys = BTreeMap<String, Vec<String>>;
 
 /// One policy of `packaging/iam`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +90,83 @@ impl ShippedPolicy {
         self.document.to_string()
     }
 
+    /// Whether it allows an action on the resource with this ARN, in a request with these condition keys. This knows as
+    /// much of IAM's language as the shipped policies speak: they deny nothing.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html>
+    pub fn allows(&self, action: &str, resource: &str, keys: &Keys) -> bool {
+        self.statements().iter().any(|statement| {
+            let names = |field: &str, value: &str| words(&statement[field]).any(|pattern| like(pattern, value));
+            names("Action", action) && names("Resource", resource) && holds(&statement["Condition"], keys)
+        })
+    }
+
     fn statements(&self) -> &[Value] {
         self.document["Statement"].as_array().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether each operator holds for each of its keys.
+fn holds(condition: &Value, keys: &Keys) -> bool {
+    condition.as_object().into_iter().flatten().all(|(operator, wanted)| {
+        wanted.as_object().into_iter().flatten().all(|(key, wanted)| {
+            let given = keys.get(key).map_or(&[][..], Vec::as_slice);
+            let equal = |value: &String| words(wanted).any(|word| word == value);
+            match operator.as_str() {
+                "Null" => words(wanted).any(|word| word == if given.is_empty() { "true" } else { "false" }),
+                "StringEquals" => given.iter().any(equal),
+                "StringLike" => given.iter().any(|value| words(wanted).any(|pattern| like(pattern, value))),
+                // Also of no value at all.
+                "ForAllValues:StringEquals" => given.iter().all(equal),
+                _ => false,
+            }
+        })
+    })
+}
+
+/// The texts of a field that has one or several.
+fn words(field: &Value) -> impl Iterator<Item = &str> {
+    let several = field.as_array().map_or(std::slice::from_ref(field), Vec::as_slice);
+    several.iter().filter_map(Value::as_str)
+}
+
+/// Whether a text is as a pattern has it, in which `*` stands for any text.
+fn like(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    (0..=text.len()).any(|at| text.is_char_boundary(at) && like(rest, &text[at..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_allowed_where_action_resource_and_every_condition_are_as_a_statement_has_them() {
+        let document = serde_json::json!({"Statement": [{
+            "Action": ["ec2:CreateTags"], "Resource": ["arn:aws:ec2:*:volume/*"],
+            "Condition": {
+                "Null": {"aws:ResourceTag/Name": "true", "aws:RequestTag/box": "false"},
+                "ForAllValues:StringEquals": {"aws:TagKeys": ["Name", "box"]},
+                "StringLike": {"aws:RequestTag/box": "/prod/*"},
+            },
+        }]});
+        let policy = ShippedPolicy { document };
+        let keys = |given: &[(&str, &str)]| {
+            let mut keys = Keys::new();
+            for (key, value) in given {
+                keys.entry((*key).to_owned()).or_default().push((*value).to_owned());
+            }
+            keys
+        };
+        let volume = "arn:aws:ec2:us-west-2:1:volume/vol-1";
+        let good = [("aws:RequestTag/box", "/prod/web"), ("aws:TagKeys", "Name"), ("aws:TagKeys", "box")];
+        assert!(policy.allows("ec2:CreateTags", volume, &keys(&good)));
+        assert!(!policy.allows("ec2:DeleteTags", volume, &keys(&good)));
+        assert!(!policy.allows("ec2:CreateTags", "arn:aws:ec2:us-west-2:1:instance/i-1", &keys(&good)));
+        assert!(!policy.allows("ec2:CreateTags", volume, &keys(&[("aws:RequestTag/box", "/test/web")])));
+        assert!(!policy.allows("ec2:CreateTags", volume, &keys(&[])));
+        for more in [("aws:ResourceTag/Name", "db"), ("aws:TagKeys", "token")] {
+            assert!(!policy.allows("ec2:CreateTags", volume, &keys(&[&good[..], &[more]].concat())), "{more:?}");
+        }
     }
 }

@@ -15,8 +15,10 @@ const UNCERTAIN: [&str; 4] = ["InternalError", "InternalFailure", "ServiceUnavai
 /// The code by which EC2 says that it is asked too often.
 const TOO_OFTEN: &str = "RequestLimitExceeded";
 
-/// The codes that say nothing of a launch that was asked for before: too many calls, and a token that was used otherwise.
-const OPEN: [&str; 2] = [TOO_OFTEN, "IdempotentParameterMismatch"];
+/// The codes that say nothing of a launch that was asked for before: too many calls, a caller whom EC2 does not listen to
+/// any more, and a token that was used otherwise.
+const OPEN: [&str; 5] =
+    [TOO_OFTEN, "AuthFailure", "RequestExpired", "UnauthorizedOperation", "IdempotentParameterMismatch"];
 
 /// The pause before a launch is asked for again whose answer was not heard; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -26,6 +28,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Asks for one launch until EC2 has heard of the security group and the instance profile, and until it answers. `look`
 /// finds what a call has made whose answer was not heard.
+///
+/// # Errors
+/// One is an answer to the launch, as [`is_refused`] has it, only where no call before it may have launched.
 pub(super) async fn until_answered<T>(
     world: &World,
     waiter: &Waiter,
@@ -37,21 +42,37 @@ pub(super) async fn until_answered<T>(
         Some(profile) => format!("EC2 knows security group {} and instance profile {profile}", launch.group),
         None => format!("EC2 knows security group {}", launch.group),
     };
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut unheard) = (FIRST_PAUSE, false);
     loop {
         let error = match settle(waiter, &what, not_there_yet, &run).await {
             Err(error) if pause <= LAST_PAUSE && is_unanswered(&error) => error,
+            Err(error) if unheard && !rules_out(&error) => return Err(no_answer(error)),
             answered => return answered,
         };
+        unheard |= !is_refused(&error);
         world.printer.detail(&format!("asking again: {error:#}"));
         let looking = async {
             tokio::time::sleep(pause).await;
             look().await
         };
-        if let Some(found) = waiter.act("launch the box", looking).await.map_err(WaitError::into_anyhow)?? {
-            return Ok(found);
+        match waiter.act("launch the box", looking).await.map_err(WaitError::into_anyhow)? {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(error) if is_passing(&error) => world.printer.detail(&error.to_string()),
+            Err(error) => return Err(no_answer(error.into())),
         }
         pause *= 2;
+    }
+}
+
+/// The same error without its code, by which it would be taken for EC2's answer to the launch.
+fn no_answer(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<CallError>() {
+        Ok(mut call) => {
+            call.code = None;
+            call.into()
+        }
+        Err(error) => error,
     }
 }
 
@@ -109,8 +130,17 @@ mod tests {
     #[test]
     fn what_says_nothing_of_an_earlier_call_rules_out_nothing() {
         assert!(rules_out(&error(Some("InsufficientInstanceCapacity"))));
-        for code in [Some("RequestLimitExceeded"), Some("IdempotentParameterMismatch"), Some("InternalError"), None] {
+        for code in OPEN.into_iter().chain(["InternalError"]).map(Some).chain([None]) {
             assert!(!rules_out(&error(code)), "{code:?}");
         }
+    }
+
+    #[test]
+    fn an_error_that_is_no_answer_to_the_launch_is_not_taken_for_a_refusal() {
+        let stripped = no_answer(error(Some("RequestExpired")));
+        assert!(!is_refused(&stripped));
+        assert_eq!(stripped.to_string(), "ec2 RunInstances failed: no");
+        let interrupted = no_answer(WaitError::Interrupted("launch the box".into()).into());
+        assert!(matches!(interrupted.downcast_ref(), Some(WaitError::Interrupted(_))));
     }
 }

@@ -52,12 +52,56 @@ impl Next {
 }
 
 /// The attempt after the one at this place in the list, if any is left.
-pub(super) fn following(attempts: &[Attempt], at: usize, next: Next) -> Option<usize> {
+fn following(attempts: &[Attempt], at: usize, next: Next) -> Option<usize> {
     let after = at + 1..attempts.len();
     match next {
         Next::Nowhere => None,
         Next::Place => after.into_iter().next(),
         Next::Kind => after.into_iter().find(|other| attempts[*other].kind != attempts[at].kind),
+    }
+}
+
+/// The way through the attempts of a launch.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// Whether it is tried in the first place alone.
+    stays: bool,
+    /// Whether it is given up where no attempt is filled at once.
+    tentative: bool,
+    /// The first attempt whose spot request EC2 took and did not fill.
+    held: Option<usize>,
+    /// Whether it is back there, to wait.
+    back: bool,
+}
+
+impl Way {
+    /// One that is at its beginning.
+    pub(super) fn new(stays: bool, tentative: bool) -> Self {
+        Self { stays, tentative, held: None, back: false }
+    }
+
+    /// Whether a spot request stays open where it is, until its time is up.
+    pub(super) fn waits(&self) -> bool {
+        !self.tentative && (self.stays || self.back)
+    }
+
+    /// The attempt after the one at this place in the list, if any is left. A spot request may have been `held`, for want
+    /// of room that may come: there it goes back to once the list is at its end.
+    pub(super) fn after(&mut self, attempts: &[Attempt], at: usize, next: Next, held: bool) -> Option<usize> {
+        if held && self.held.is_none() {
+            self.held = Some(at);
+        }
+        if next == Next::Nowhere || self.stays {
+            return None;
+        }
+        if let Some(following) = following(attempts, at, next) {
+            return Some(following);
+        }
+        if self.back || self.tentative {
+            return None;
+        }
+        self.back = true;
+        self.held
     }
 }
 
@@ -120,6 +164,44 @@ mod tests {
         assert_eq!(order(Next::Nowhere), [0]);
         assert_eq!(following(&list, 1, Next::Kind), Some(2));
         assert_eq!(following(&list, 3, Next::Place), None);
+    }
+
+    /// The places at which a launch is tried, given what comes of each attempt.
+    fn walked(mut way: Way, ends: &[(Next, bool)]) -> Vec<usize> {
+        let list = attempts("small@a small@b large@a large@b");
+        let mut places = vec![0];
+        for (next, held) in ends {
+            places.extend(way.after(&list, places[places.len() - 1], *next, *held));
+        }
+        places
+    }
+
+    #[test]
+    fn a_spot_request_goes_back_to_the_first_place_that_held_it_also_when_others_refuse_it() {
+        let (held, refused, limit) = ((Next::Place, true), (Next::Place, false), (Next::Kind, false));
+        assert_eq!(walked(Way::new(false, false), &[held, held, held, held]), [0, 1, 2, 3, 0]);
+        assert_eq!(walked(Way::new(false, false), &[refused, held, limit]), [0, 1, 2, 1]);
+        // Once only, and not where none has held it.
+        assert_eq!(walked(Way::new(false, false), &[held, limit, limit, limit, limit]), [0, 1, 2, 0, 2]);
+        assert_eq!(walked(Way::new(false, false), &[refused, refused, refused, refused]), [0, 1, 2, 3]);
+        assert_eq!(walked(Way::new(false, false), &[held, (Next::Nowhere, false)]), [0, 1]);
+        let mut way = Way::new(false, false);
+        assert!(!way.waits());
+        way.after(&attempts("small@a"), 0, Next::Place, true);
+        assert!(way.waits());
+    }
+
+    #[test]
+    fn a_tentative_launch_is_tried_everywhere_once_and_one_of_a_group_in_one_place() {
+        let held = (Next::Place, true);
+        let tentative = || Way::new(false, true);
+        assert_eq!(walked(tentative(), &[held, held, held, held]), [0, 1, 2, 3]);
+        assert!(!tentative().waits());
+        for end in [held, (Next::Place, false), (Next::Kind, false)] {
+            assert_eq!(walked(Way::new(true, false), &[end]), [0]);
+            assert_eq!(walked(Way::new(true, true), &[end]), [0]);
+        }
+        assert!(Way::new(true, false).waits() && !Way::new(true, true).waits());
     }
 
     #[test]

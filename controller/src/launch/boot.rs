@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::World;
 use super::request::{Request, Source};
-use crate::aws::agent_package;
+use super::spot::Wish;
+use crate::aws::agent_package::{self, PresignedUrl};
 use crate::refusal::Refusal;
 use crate::role::{AgentInstall, Arch, Key, Node, Place, Role, Value, agent_policies};
 
-/// How long the package can be fetched without credentials: a box that boots does so within minutes.
+/// How long the package can be fetched without credentials, once the box is launched: a box that boots does so within
+/// minutes.
 const PACKAGE_VALID: Duration = Duration::from_hours(1);
+
+/// How long it must be for a box that comes of a spot request at the last moment.
+const BOOT: Duration = Duration::from_mins(10);
 
 /// The agent as it gets onto a box.
 #[derive(Debug, Clone)]
@@ -42,7 +48,11 @@ pub(super) async fn agent(world: &World, request: &Request, role: &Role, arch: A
             .hint("--no-agent makes a box without it, whose keys are not kept in step")
             .into());
     };
-    let url = agent_package::presign(bucket, &package, PACKAGE_VALID).await?;
+    let open = request.spot.as_ref().and_then(Wish::stays_open_for);
+    let url = agent_package::presign(bucket, &package, PACKAGE_VALID + open.unwrap_or_default()).await?;
+    if let Some(open) = open {
+        outlasts(&url, open, Timestamp::now())?;
+    }
     if url.cut_short {
         world.printer.detail("your credentials end before the URL of the agent's package would");
     }
@@ -56,6 +66,23 @@ pub(super) async fn agent(world: &World, request: &Request, role: &Role, arch: A
         registries: AgentInstall::REGISTRIES.to_vec(),
     };
     Ok(Some(Agent { install, version: package.version }))
+}
+
+/// Whether the URL still gives the package to a box that comes of a spot request after so long: it is fixed before the
+/// request is made.
+fn outlasts(url: &PresignedUrl, open: Duration, now: Timestamp) -> Result<(), Refusal> {
+    let needed = now.checked_add(open + BOOT).unwrap_or(Timestamp::MAX);
+    if url.ends >= needed {
+        return Ok(());
+    }
+    let (ends, why) = (url.ends, if url.cut_short { "as your credentials do" } else { "no URL is good for longer" });
+    let open = humantime::format_duration(open);
+    Err(Refusal::new(format!(
+        "the URL by which the box fetches the agent ends at {ends:.0}, {why}: too early for a spot request that stays open \
+         for {open}"
+    ))
+    .hint("give a shorter time by --spot-timeout, or use credentials that last longer")
+    .hint("--no-agent makes a box without it, whose keys are not kept in step"))
 }
 
 /// The policies of the role's instance profile by name. They are the same for a box without the agent, whose profile is
@@ -102,4 +129,23 @@ fn new_machine_id(place: &Place) -> (Key, Node) {
     let command = words.into_iter().map(|word| node(Value::Text(word.to_owned()))).collect();
     let commands = node(Value::List(vec![node(Value::List(command))]));
     (Key { name: "bootcmd".to_owned(), place: place.clone() }, commands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spot_request_does_not_stay_open_for_longer_than_its_box_could_fetch_the_agent() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let url = |minutes: u64, cut_short| {
+            let ends = now.checked_add(Duration::from_mins(minutes)).unwrap();
+            PresignedUrl { url: String::new(), ends, cut_short }
+        };
+        let hour = Duration::from_hours(1);
+        assert!(outlasts(&url(70, true), hour, now).is_ok());
+        insta::assert_snapshot!(outlasts(&url(69, true), hour, now).unwrap_err().to_string(), @"the URL by which the box fetches the agent ends at 2027-01-15T09:09:00Z, as your credentials do: too early for a spot request that stays open for 1h");
+        let said = outlasts(&url(69, false), hour, now).unwrap_err().to_string();
+        assert!(said.contains("no URL is good for longer"), "{said}");
+    }
 }

@@ -76,11 +76,12 @@ impl Course<'_> {
         let folder = journal::folder()?;
         let mut journal = self.begun(&folder)?;
         let again = self.find_again(journal.as_mut()).await?;
+        let resumed = again.is_some();
         let done = self.go(&folder, &mut journal, again, take_image).await;
         match (done, journal) {
             (Ok(Some(made)), Some(journal)) => Ok(Some((made, journal))),
             (Ok(None), Some(journal)) => self.leave_nothing(journal, &folder).await.map(|()| None),
-            (Err(error), Some(journal)) => Err(self.fail(error, journal, &folder).await),
+            (Err(error), Some(journal)) => Err(self.fail(error, journal, &folder, resumed).await),
             (Err(error), None) => Err(error),
             (Ok(_), None) => anyhow::bail!("a box was launched without a record"),
         }
@@ -146,11 +147,12 @@ impl Course<'_> {
             },
         };
         let Some(journal) = journal.as_mut() else { anyhow::bail!("a box was launched without a record") };
+        let mut late = false;
         if State::LIVE.contains(&instance.state) {
-            volumes::take_over(self.world, self.waiter, &instance, &journal.record.found).await?;
+            late = volumes::take_over(self.world, self.waiter, &instance, &journal.record.found).await? && resumed;
             volumes::name_volumes(self.world, self.waiter, &instance, self.role).await?;
         }
-        self.finish(Made { instance, resumed, image: None }, journal, take_image).await.map(Some)
+        self.finish(Made { instance, resumed, image: None }, late, journal, take_image).await.map(Some)
     }
 
     async fn launch(&self, folder: &Path, journal: &mut Option<Journal>) -> anyhow::Result<Launched> {
@@ -183,12 +185,23 @@ impl Course<'_> {
     async fn finish(
         &self,
         mut made: Made,
+        late: bool,
         journal: &mut Journal,
         take_image: impl AsyncFn(&Instance) -> anyhow::Result<String>,
     ) -> anyhow::Result<Made> {
-        let imaging = self.request.create_image && [State::Stopping, State::Stopped].contains(&made.instance.state);
+        let is_off = |instance: &Instance| [State::Stopping, State::Stopped].contains(&instance.state);
+        let off = is_off(&made.instance);
+        let imaging = self.request.create_image && journal.record.usable && off;
         if !self.manner.quick && !imaging && State::LIVE.contains(&made.instance.state) {
-            made.instance = self.usable(&made.instance.id).await?;
+            made.instance = match self.usable(&made.instance, off).await {
+                // The first boot may have given up the volume that came late, and cloud-init tells that until the next.
+                Err(error) if late && !off && error.downcast_ref::<WaitError>().is_none() => {
+                    let id = &made.instance.id;
+                    self.world.printer.note(&format!("box {id} got a volume late, and boots again: {error:#}"));
+                    self.usable(&made.instance, true).await?
+                }
+                usable => usable?,
+            };
             journal.record.usable = true;
             journal.save()?;
         }
@@ -200,8 +213,7 @@ impl Course<'_> {
             }
             made.image.clone_from(&journal.record.image);
             if !self.manner.terminate {
-                made.instance = self.bring(&made.instance, Wish::Start).await?;
-                made.instance = self.usable(&made.instance.id).await?;
+                made.instance = self.usable(&made.instance, is_off(&made.instance)).await?;
             }
         }
         if self.manner.terminate {
@@ -210,8 +222,14 @@ impl Course<'_> {
         Ok(made)
     }
 
-    async fn usable(&self, id: &str) -> anyhow::Result<Instance> {
-        let instance = ready::wait_until_running(self.world, self.waiter, id).await?;
+    /// Waits until the box can be used; with `boot`, once it has been stopped, if it is not off already, and started.
+    async fn usable(&self, instance: &Instance, boot: bool) -> anyhow::Result<Instance> {
+        if boot {
+            // EC2 starts no box that is still stopping.
+            let off = self.bring(instance, Wish::Stop { force: false }).await?;
+            self.bring(&off, Wish::Start).await?;
+        }
+        let instance = ready::wait_until_running(self.world, self.waiter, &instance.id).await?;
         ready::wait_until_usable(self.world, self.waiter, &instance, self.role).await?;
         Ok(instance)
     }
@@ -236,8 +254,9 @@ impl Course<'_> {
         waited.await.map_err(WaitError::into_anyhow)
     }
 
-    /// What to say of an error, after undoing what was made if that is wanted.
-    async fn fail(&self, error: anyhow::Error, journal: Journal, folder: &Path) -> anyhow::Error {
+    /// What to say of an error, after undoing what was made if that is wanted. A box that was found again is never undone:
+    /// it may have been in use since, whatever the record says.
+    async fn fail(&self, error: anyhow::Error, journal: Journal, folder: &Path, resumed: bool) -> anyhow::Error {
         let name = &self.request.name;
         let there = journal.record.instance.clone();
         if matches!(error.downcast_ref(), Some(WaitError::TimedOut { .. })) {
@@ -254,9 +273,14 @@ impl Course<'_> {
                 None => refusal,
             });
         }
-        if self.manner.keep || journal.record.usable {
+        let why = match (self.manner.keep, journal.record.usable, resumed) {
+            (true, ..) => Some("as asked for"),
+            (false, true, _) => Some("since it could be used before"),
+            (false, false, true) => Some("since this run has not launched it"),
+            (false, false, false) => None,
+        };
+        if let Some(why) = why {
             if let Some(id) = &there {
-                let why = if self.manner.keep { "as asked for" } else { "since it could be used before" };
                 self.world.printer.note(&format!("box {id} of {name} is kept as it is, {why}"));
                 self.world.printer.hint(&self.give_up(id));
             }

@@ -136,6 +136,8 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::launch::keys;
     use crate::role::VolumeFlag;
@@ -165,7 +167,8 @@ mod tests {
     }
 
     fn wish() -> spot::Wish {
-        spot::Wish { bid: None, auto_zone: false, timeout: None, launch_group: None, tentative: false }
+        let longest = Duration::from_mins(15);
+        spot::Wish { bid: None, auto_zone: false, timeout: None, longest, launch_group: None, tentative: false }
     }
 
     #[test]
@@ -210,7 +213,7 @@ mod tests {
     #[test]
     fn a_request_is_the_same_however_long_it_may_take() {
         let with = |wish| Request { spot: Some(wish), ..request() }.digest();
-        let timeout = Some(std::time::Duration::from_mins(5));
-        assert_eq!(with(wish()), with(spot::Wish { timeout, tentative: true, ..wish() }));
+        let (timeout, longest) = (Some(Duration::from_mins(5)), Duration::from_hours(1));
+        assert_eq!(with(wish()), with(spot::Wish { timeout, longest, tentative: true, ..wish() }));
     }
 }

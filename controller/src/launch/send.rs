@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::World;
 use super::answers::{code_of, is_refused, rules_out, until_answered};
-use super::attempts::{self, Attempt, Next};
+use super::attempts::{self, Attempt, Next, Way};
 use super::journal::Journal;
 use super::look::Prepared;
 use super::spot::{self, Patience, Unfilled};
@@ -43,8 +43,8 @@ struct Launching<'a> {
 /// Launches the box with the first type in the first place that has room.
 ///
 /// A spot request that may stay open is moved on to the next place as soon as EC2 says that it is not filled at once;
-/// where none fills it, it goes back to the first place and stays there until its time is up. One of a launch group is
-/// not moved: the group waits for all that belong to it.
+/// where none fills it, it goes back to the first place that has held it and stays there until its time is up. One of a
+/// launch group is not moved: the group waits for all that belong to it.
 pub(super) async fn launch(
     world: &World,
     waiter: &Waiter,
@@ -58,12 +58,12 @@ pub(super) async fn launch(
     let time = terms.and_then(|terms| terms.timeout_seconds).map(Duration::from_secs);
     let waiter = &time.map_or_else(|| waiter.clone(), |time| waiter.within(time));
     let launching = Launching { world, waiter, prepared, group };
-    let tentative = terms.is_some_and(|terms| terms.tentative);
     let stays = terms.is_some_and(|terms| terms.launch_group.is_some()) || attempts.len() == 1;
-    let (mut at, mut tries, mut last) = (0, 0, false);
+    let mut way = Way::new(stays, terms.is_some_and(|terms| terms.tentative));
+    let (mut at, mut tries) = (0, 0);
     loop {
         let Some(attempt) = attempts.get(at) else { anyhow::bail!("there is no place to launch in") };
-        let patience = if !tentative && (stays || last) { Patience::Throughout } else { Patience::FirstWord };
+        let patience = if way.waits() { Patience::Throughout } else { Patience::FirstWord };
         let error = match launching.once(journal, attempt, tries, patience).await {
             Ok(instance) => return Ok(Launched::Made(Box::new(instance))),
             Err(error) => error,
@@ -75,12 +75,8 @@ pub(super) async fn launch(
         let over = error.downcast_ref().is_some_and(Unfilled::is_expired);
         let held = error.downcast_ref::<Unfilled>().is_some();
         tries += 1;
-        at = match attempts::following(attempts, at, next) {
+        at = match way.after(attempts, at, next, held) {
             Some(following) if !over => following,
-            None if held && !over && !last && !tentative && !stays => {
-                last = true;
-                0
-            }
             _ => return Ok(Launched::NotFilled(error.context(attempts::none_left(attempts, next)))),
         };
         world.printer.note(&format!("{} in {}: {error}", attempt.kind, attempt.place.zone));

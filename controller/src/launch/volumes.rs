@@ -26,14 +26,15 @@ pub(super) fn tags_of_all(of: &AbsoluteName, node: Option<&Node>) -> BTreeMap<St
     tags.into_iter().chain(node.into_iter().flat_map(Node::tags)).collect()
 }
 
-/// Attaches what the box takes over. Done already: nothing is done.
+/// Attaches what the box takes over, and says whether anything was left to attach.
 pub(super) async fn take_over(
     world: &World,
     waiter: &Waiter,
     instance: &Instance,
     found: &[Takeover],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
     let ec2 = &world.fleet.ec2;
+    let mut attached = false;
     for Takeover { id, label, device, .. } in found {
         let what = format!("volume {id} ({label}) hangs on box {}", instance.id);
         loop {
@@ -43,7 +44,10 @@ pub(super) async fn take_over(
             }
             let attaching = volumes::attach(ec2, id, &instance.id, device);
             match waiter.act(&what, attaching).await.map_err(WaitError::into_anyhow)? {
-                Ok(()) => world.printer.note(&format!("volume {id} ({label}) is attached as {device}")),
+                Ok(()) => {
+                    attached = true;
+                    world.printer.note(&format!("volume {id} ({label}) is attached as {device}"));
+                }
                 Err(error) if error.code.as_deref() == Some(IN_USE) => {
                     return Err(anyhow::Error::from(error).context(snatched(id, label, "another box")));
                 }
@@ -56,7 +60,7 @@ pub(super) async fn take_over(
             }
         }
     }
-    Ok(())
+    Ok(attached)
 }
 
 /// Whether a volume is to be attached, once it can be; `false` when it hangs on the box.
@@ -85,7 +89,7 @@ async fn look(world: &World, id: &str, label: &str, instance: &Instance) -> anyh
 
 fn snatched(id: &str, label: &str, by: &str) -> Refusal {
     Refusal::new(format!("volume {id} ({label}) was taken by {by} meanwhile"))
-        .hint("the same command looks again: it takes over another, or makes a blank one")
+        .hint("once this box is gone, the same command looks again: it takes over another, or makes a blank one")
 }
 
 /// Names the role's further volumes.

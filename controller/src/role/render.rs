@@ -77,6 +77,11 @@ const INSTALL_AGENT: &str = include_str!("scripts/install-agent.sh");
 const EPHEMERAL_DISKS: &str = include_str!("scripts/ephemeral-disks.sh");
 const MOUNT_VOLUMES: &str = include_str!("scripts/mount-volumes.sh");
 
+/// The first of `bootcmd`. cloud-init makes one shell script of all entries and looks at the exit status of the whole, which
+/// is that of its last line, a role's own: so it is told here what came of ours, whatever follows them.
+/// <https://docs.cloud-init.io/en/latest/reference/modules.html#bootcmd>
+const TELL_FAILURE: &str = "fleetkey_failed=; trap '[ -z \"$fleetkey_failed\" ] || exit 1' EXIT";
+
 impl Role {
     /// The user-data that a box of this role boots with. Pure: the same input gives the same bytes.
     ///
@@ -100,18 +105,21 @@ impl Role {
         let own = template::render(&self.cloud_config, &context)?;
         let maker = Maker { place: own.place.clone() };
         let mut config = join(cloud_config::base(&own.place), maker.host_keys())?;
-        if let Some(ephemeral) = &self.ephemeral {
-            config = join(config, maker.ephemeral(ephemeral))?;
+        let ephemeral = self.ephemeral.as_ref().map(|ephemeral| maker.ephemeral(ephemeral));
+        let disks: Vec<_> = ephemeral.into_iter().chain(maker.volumes(&self.volumes)).collect();
+        if !disks.is_empty() {
+            config = join(config, maker.map([("bootcmd", maker.list(vec![maker.text(TELL_FAILURE)]))]))?;
         }
-        if let Some(volumes) = maker.volumes(&self.volumes) {
-            config = join(config, volumes)?;
+        for disk in disks {
+            config = join(config, disk)?;
         }
         if let Some(install) = input.agent.filter(|_| self.agent) {
             let toml = agent_toml(admin, input.keys, &self.accounts, install, self.autostop.as_ref())?;
             config = join(config, maker.agent(&toml, install, package)?)?;
         }
-        // The role's own comes last: its lists behind ours, so that its commands find the agent in place.
-        let config = cloud_config::without_nulls(join(config, own)?);
+        // The role's own comes last: its lists behind ours, so that its commands find the agent in place. What it takes out
+        // is its parents', and nothing of ours.
+        let config = join(config, cloud_config::without_nulls(own))?;
         Ok(UserData { text: text(self, input, &config)? })
     }
 }
@@ -190,9 +198,14 @@ impl Maker {
         let script = without_comments(EPHEMERAL_DISKS);
         let words = ["sh", "-c", &script, "fleetkey-ephemeral", &ephemeral.mount, ephemeral.file_system.as_str()];
         let folders = ephemeral.directories.iter().map(String::as_str);
-        let command = words.into_iter().chain(folders).map(|word| self.text(word)).collect();
+        let command = self.noted(words.into_iter().chain(folders));
         let unmounted = self.list(vec![self.text("ephemeral0")]);
-        self.map([("bootcmd", self.list(vec![self.list(command)])), ("mounts", self.list(vec![unmounted]))])
+        self.map([("bootcmd", self.list(vec![command])), ("mounts", self.list(vec![unmounted]))])
+    }
+
+    /// A command of `bootcmd` whose failure is noted, for what stands first there to tell.
+    fn noted<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Node {
+        self.text(format!("{} || fleetkey_failed=1", shell_words::join(words)))
     }
 }
 
@@ -217,8 +230,7 @@ impl Maker {
                 owners.push(self.text(format!("! mountpoint -q {folder} || chown {owner} {folder}")));
             }
         }
-        let command = self.list(words.into_iter().map(|word| self.text(word)).collect());
-        let mount = ("bootcmd", self.list(vec![command]));
+        let mount = ("bootcmd", self.list(vec![self.noted(words)]));
         Some(if owners.is_empty() { self.map([mount]) } else { self.map([mount, ("runcmd", self.list(owners))]) })
     }
 }

@@ -259,17 +259,53 @@ volumes:
         serde_saphyr::from_str(&rendered(role, &[], None).unwrap().text).unwrap()
     };
     let words = |role: &Role| {
-        let command = read(role)["bootcmd"][0].clone();
-        let words = command.as_array().unwrap()[3..].iter().map(|word| word.as_str().unwrap().to_owned());
-        words.collect::<Vec<_>>().join(" ")
+        let command = read(role)["bootcmd"][1].clone();
+        shell_words::split(command.as_str().unwrap()).unwrap()[3..].join(" ")
     };
     let mut role = mine(text);
     let data = "fleetkey-volumes data /dev/sdh /srv/data ext4 -";
-    let inner = "in /dev/sdf /srv/data/in xfs www-data:adm new";
+    let inner = "in /dev/sdf /srv/data/in xfs www-data:adm new || fleetkey_failed=1";
     assert_eq!(words(&role), format!("{data} new {inner}"));
     assert_eq!(read(&role)["runcmd"][0], "! mountpoint -q /srv/data/in || chown www-data:adm /srv/data/in");
     role.volumes[2].used = true;
     assert_eq!(words(&role), format!("{data} used {inner}"));
     let none = read(&mine("volumes: [{name: raw, size: 1}]\n"));
     assert!(none.get("bootcmd").is_none() && none.get("runcmd").is_none());
+}
+
+/// The exit status of a role's `bootcmd` as cloud-init runs it, where each program that it starts by `sh` ends with this.
+fn ends(role: &Role, code: u8) -> Option<i32> {
+    let config: serde_json::Value = serde_saphyr::from_str(&rendered(role, &[], None).unwrap().text).unwrap();
+    let mut script = format!("sh() {{ return {code}; }}\n");
+    // One script of all, in which a list is a command, each of its words quoted, and a text stands as it is.
+    // <https://github.com/canonical/cloud-init/blob/main/cloudinit/util.py>, shellify
+    for entry in config["bootcmd"].as_array().unwrap() {
+        let words = |list: &Vec<serde_json::Value>| shell_words::join(list.iter().map(|word| word.as_str().unwrap()));
+        script += &entry.as_array().map_or_else(|| entry.as_str().unwrap().to_owned(), words);
+        script.push('\n');
+    }
+    std::process::Command::new("/bin/sh").arg("-c").arg(script).status().unwrap().code()
+}
+
+#[test]
+fn disks_that_are_not_mounted_are_told_whatever_the_role_does_after_that() {
+    let volume = "volumes: [{name: data, size: 1, mount: /srv/data}]\n";
+    let ephemeral = "ephemeral: {mount: /mnt/x}\n";
+    for after in ["", "cloud_config: {bootcmd: [['true']]}\n", "cloud_config: {bootcmd: ['true', 'exit 0']}\n"] {
+        for disks in [volume, ephemeral, &format!("{volume}{ephemeral}")] {
+            let role = mine(&format!("{disks}{after}"));
+            assert_eq!((ends(&role, 0), ends(&role, 1)), (Some(0), Some(1)), "{disks}{after}");
+        }
+    }
+    // What the role does itself is told as ever.
+    let role = mine(&format!("{volume}cloud_config: {{bootcmd: [['false']]}}\n"));
+    assert_eq!(ends(&role, 0), Some(1));
+}
+
+#[test]
+fn what_a_role_takes_out_is_its_parents_and_not_what_is_done_on_every_box() {
+    let role =
+        mine("volumes: [{name: data, size: 1, mount: /srv/data}]\ncloud_config: {bootcmd: null, runcmd: null}\n");
+    let text = rendered(&role, &[], Some(&install())).unwrap().text;
+    assert!(text.contains("fleetkey-volumes") && text.contains("fleetkey_url="), "{text}");
 }

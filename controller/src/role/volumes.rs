@@ -250,10 +250,11 @@ impl Role {
 
 /// Why the volumes cannot be mounted beside the disks of the instance; `None` if they can.
 pub(super) fn mounted_twice(role: &Role) -> Option<String> {
-    let taken = &role.ephemeral.as_ref()?.mount;
-    let at = |volume: &&Volume| volume.mount.as_ref().is_some_and(|mount| mount.folder == *taken);
-    let volume = role.volumes.iter().find(at)?;
-    Some(format!("volume {} is mounted at {taken}, where the disks of the instance are", volume.name))
+    let ephemeral = role.ephemeral.as_ref()?;
+    let taken = |folder: &String| ephemeral.mount == *folder || ephemeral.directories.contains(folder);
+    let mut mounted = role.volumes.iter().filter_map(|volume| Some((&volume.name, &volume.mount.as_ref()?.folder)));
+    let (name, folder) = mounted.find(|(_, folder)| taken(folder))?;
+    Some(format!("volume {name} is mounted at {folder}, where the disks of the instance are"))
 }
 
 #[cfg(test)]

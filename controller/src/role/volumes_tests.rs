@@ -168,3 +168,20 @@ fn a_flag_that_is_wrong_says_what_is_good() {
     assert_eq!(error, "--volume v10: there are more volumes than free devices, /dev/sdf to /dev/sdp");
     assert_eq!(with("", &["a=1", "a=2"]).unwrap_err(), "--volume a is given twice");
 }
+
+#[test]
+fn where_the_disks_of_the_instance_are_no_volume_is_mounted() {
+    let folder = Folder::new();
+    let ephemeral = "ephemeral: {mount: /mnt/x, directories: [/var/lib/docker]}";
+    folder.role("mine", format!("extends: [generic-debian-12-box]\n{ephemeral}\n"));
+    let with = |flag: &str| folder.load("mine").unwrap().with_volumes(&[VolumeFlag::parse(flag).unwrap()]);
+    for taken in ["/mnt/x", "/var/lib/docker"] {
+        let error = with(&format!("data=1,mount={taken}")).map(drop).unwrap_err();
+        assert_eq!(error, format!("volume data is mounted at {taken}, where the disks of the instance are"));
+    }
+    assert!(with("data=1,mount=/var/lib/other").is_ok());
+    let volumes = "volumes: [{name: data, size: 1, mount: /var/lib/docker}]";
+    folder.role("mine", format!("extends: [generic-debian-12-box]\n{ephemeral}\n{volumes}\n"));
+    let error = folder.load("mine").unwrap_err().to_string();
+    assert!(error.contains("mine.yaml:3:10: volume data is mounted at /var/lib/docker"), "{error}");
+}

@@ -27,7 +27,7 @@ pub(super) struct SpotFlags {
     /// How long the request may stay open; without it, EC2 fills it at once or not at all
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     spot_timeout: Option<Duration>,
-    /// Give up as soon as EC2 says that it is not filled at once; that there is no box is then no error
+    /// Give up once none of the types is filled at once in any of the zones; that there is no box is then no error
     #[arg(long)]
     spot_tentative: bool,
     /// Name of a group whose spot instances are launched together or not at all, and end together
@@ -97,6 +97,7 @@ impl SpotFlags {
             bid: self.spot_bid,
             auto_zone: self.spot_auto_zone,
             timeout: self.spot_timeout,
+            longest: others.timeout,
             launch_group: group,
             tentative: self.spot_tentative,
         }))
@@ -161,9 +162,11 @@ mod tests {
 
     #[test]
     fn a_time_and_a_launch_group_take_a_request_that_stays_open() {
-        assert!(wish("--spot --spot-timeout 5m", |_| {}).unwrap().unwrap().stays_open());
+        let mins = |mins| Some(Duration::from_mins(mins));
+        let timed = wish("--spot --spot-timeout 5m --spot-launch-group red", |_| {}).unwrap().unwrap();
+        assert_eq!(timed.stays_open_for(), mins(5));
         let grouped = wish("--spot --spot-launch-group red", |_| {}).unwrap().unwrap();
-        assert_eq!((grouped.launch_group.as_deref(), grouped.stays_open()), (Some("team_red"), true));
+        assert_eq!((grouped.launch_group.as_deref(), grouped.stays_open_for()), (Some("team_red"), mins(15)));
         let absolute = wish("--spot --spot-launch-group /red_1", |_| {}).unwrap().unwrap();
         assert_eq!(absolute.launch_group.as_deref(), Some("red__1"));
     }

@@ -13,7 +13,6 @@ use super::attempts;
 use super::kept::{self, Takeover};
 use super::plan::{Machine, Plan, PlannedVolume};
 use super::request::{Request, Source};
-use super::spot::market;
 use super::{World, boot, machine, volumes};
 use crate::aws::instances::{self, Which};
 use crate::aws::launch::{self, Disk};
@@ -59,12 +58,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     for kind in &kinds {
         machine::check_architecture(kind, &image.architecture)?;
     }
-    let mut attempts = to_try(world, kinds, arch, subnets).await?;
-    let mut spot = None;
-    if let Some(wish) = &request.spot {
-        let (terms, ordered) = market::terms(world, wish, attempts).await?;
-        (spot, attempts) = (Some(terms), ordered);
-    }
+    let (spot, attempts) = to_try(world, request, kinds, arch, subnets).await?;
     let disks = machine::disks(&image, role, request.root_gib, &found)?;
     let (groups, profile, agent) = tokio::try_join!(
         group_changes(world, &request.name, role, &attempts[0].place.network),

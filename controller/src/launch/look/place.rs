@@ -3,6 +3,7 @@
 use crate::aws::places::{self, Kind, Subnet, Subnets};
 use crate::launch::attempts::Attempt;
 use crate::launch::request::Request;
+use crate::launch::spot::market::{self, Terms};
 use crate::launch::{World, machine, place};
 use crate::refusal::Refusal;
 use crate::role::Arch;
@@ -24,8 +25,22 @@ pub(super) async fn subnets(world: &World, request: &Request) -> anyhow::Result<
     Ok(place::candidates(&wanted, found)?)
 }
 
-/// Each instance type in the subnets in whose zones it is offered: one at least.
+/// What the launch is tried with, in order, one at least; and the terms of the spot market for one from there.
 pub(super) async fn to_try(
+    world: &World,
+    request: &Request,
+    kinds: Vec<Kind>,
+    arch: Arch,
+    subnets: Vec<Subnet>,
+) -> anyhow::Result<(Option<Terms>, Vec<Attempt>)> {
+    let attempts = offered(world, kinds, arch, subnets).await?;
+    let Some(wish) = &request.spot else { return Ok((None, attempts)) };
+    let (terms, ordered) = market::terms(world, wish, attempts).await?;
+    Ok((Some(terms), ordered))
+}
+
+/// Each instance type in the subnets in whose zones it is offered.
+async fn offered(
     world: &World,
     mut kinds: Vec<Kind>,
     arch: Arch,

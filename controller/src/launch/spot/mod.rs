@@ -41,6 +41,8 @@ pub(crate) struct Wish {
     pub(crate) auto_zone: bool,
     /// How long a request may stay open.
     pub(crate) timeout: Option<Duration>,
+    /// How long all waits together may take, and so a request of a launch group that has no time of its own.
+    pub(crate) longest: Duration,
     /// The launch group, as it is called in AWS.
     pub(crate) launch_group: Option<String>,
     /// Whether it is well when there is no box in the end.
@@ -50,6 +52,11 @@ pub(crate) struct Wish {
 impl Wish {
     /// Whether it takes a request that stays open.
     pub(crate) fn stays_open(&self) -> bool {
-        self.timeout.is_some() || self.launch_group.is_some()
+        self.stays_open_for().is_some()
+    }
+
+    /// For how long such a request stays open at most.
+    pub(crate) fn stays_open_for(&self) -> Option<Duration> {
+        self.timeout.or_else(|| self.launch_group.is_some().then_some(self.longest))
     }
 }

@@ -57,6 +57,10 @@ pub(in super::super) async fn withdraw(
             Err(error) if is_passing(&error) => return Ok(Look::NotYet(error.cause)),
             found => found?,
         };
+        // What EC2 does not show yet may be filled.
+        if found.len() < ids.len() && !old {
+            return Ok(Look::NotYet("it does not show all of them yet".to_owned()));
+        }
         let mut instances = Vec::new();
         for request in &found {
             match Verdict::of(request) {

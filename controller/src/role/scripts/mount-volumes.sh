@@ -86,9 +86,19 @@ make_file_system() {
     "mkfs.$2" -q -L "$(echo "$name" | cut -c1-12)" "$1" >&2 </dev/null
 }
 
+# Whether the operator has a line of their own for the folder, which counts before ours.
+has_own_line() { grep -v 'x-fleetkey=' /etc/fstab | grep -q "^[^#[:space:]]*[[:space:]]*${folder}[[:space:]]"; }
+
+# Whether what is mounted already is the volume: by its disk, or, where that has another name now, by our line for it.
+is_mounted() {
+    there=$(findmnt --noheadings --nofsroot --output SOURCE --mountpoint "$folder")
+    disk=$(find_disk "$1")
+    if [ -n "$disk" ]; then [ "$(readlink -f "$there")" = "$disk" ]; else grep -q "[ ,]$mark " /etc/fstab; fi
+}
+
 # A line in fstab, in place of one that we wrote for another disk: the next boot mounts it early, and goes on without it.
 remember() {
-    if grep -v 'x-fleetkey=' /etc/fstab | grep -q "^[^#[:space:]]*[[:space:]]*${folder}[[:space:]]"; then return; fi
+    if has_own_line; then return; fi
     uuid=$(blkid --probe --match-tag UUID --output value "$1") || return
     line="UUID=$uuid $folder $2 defaults,nofail,x-systemd.device-timeout=30s,$mark 0 2"
     if grep -qxF "$line" /etc/fstab; then return; fi
@@ -122,8 +132,11 @@ mount_volume() {
         mount -t "$kind" "$disk" "$folder" || mountpoint -q "$folder" || { say "$disk cannot be mounted"; return 1; }
         if command -v restorecon >/dev/null; then restorecon "$folder" || true; fi
         say "$disk ($kind) is mounted at $folder"
+    elif ! has_own_line && ! is_mounted "$2"; then
+        say "NOT mounted at $folder: $there is there already"
+        return 1
     fi
-    disk=$(findmnt --noheadings --output SOURCE --mountpoint "$folder")
+    disk=$(findmnt --noheadings --nofsroot --output SOURCE --mountpoint "$folder")
     kind=$(findmnt --noheadings --output FSTYPE --mountpoint "$folder")
     # On a box made from an image, the line was that of another box.
     remember "$disk" "$kind"

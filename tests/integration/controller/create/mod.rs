@@ -1,6 +1,7 @@
 //! `fleetkey create` and `recreate`, the real program against moto: what is made, what bad input gets, what is left
 //! after an error or an interruption. Nothing boots here, so that no test waits for a login.
 
+mod again;
 mod autostop;
 mod convergence;
 mod course;

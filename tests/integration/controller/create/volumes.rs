@@ -282,7 +282,7 @@ async fn a_create_that_was_interrupted_before_its_volume_hung_on_it_is_finished_
 }
 
 #[tokio::test]
-async fn somebody_who_was_faster_keeps_the_volume_and_the_box_is_undone() -> Result<()> {
+async fn somebody_who_was_faster_keeps_the_volume_and_a_box_that_was_begun_is_left_to_the_operator() -> Result<()> {
     let ground = Ground::new().await?;
     ground.role("web", KEEPS)?;
     let kept = ground.leave_a_volume(&["--zone", "us-west-2a"]).await?;
@@ -295,11 +295,16 @@ async fn somebody_who_was_faster_keeps_the_volume_and_the_box_is_undone() -> Res
     running.signal(Signal::SIGINT)?;
     running.end().await?.ended(1);
     ground.proxy.heal();
+    let found = ground.instances().await?;
+    let mut ids = found.iter().filter_map(|found| found.instance_id());
+    let begun = ids.find(|id| *id != other).context("a box was begun")?;
     ground.cloud().ec2().attach_volume().volume_id(&kept).instance_id(other).device("/dev/sdp").send().await?;
     let said = ground.run("create", &same).await?.ended(1).stderr;
     assert!(said.contains(&format!("error: volume {kept} (data) was taken by box {other} meanwhile")), "{said}");
-    assert!(said.contains("hint: the same command looks again"), "{said}");
-    assert_eq!(ground.instances().await?.len(), 1);
+    assert!(said.contains("hint: once this box is gone, the same command looks again"), "{said}");
+    assert!(said.contains(&format!("-I {begun}")) && ground.instances().await?.len() == 2, "{said}");
+    ground.terminate(begun).await?;
+    assert_eq!(ground.create(&["--zone", "us-west-2a"]).await?["resumed"], false);
     let hangs = ground.volumes("data").await?;
     assert_eq!(hangs.iter().find(|volume| id_of(volume) == kept).and_then(on), Some(other));
     Ok(())

@@ -3,9 +3,11 @@
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::VolumeState;
 use fleetkey_tests::in_box::InBox as _;
+use fleetkey_tests::wait_until;
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::operator::{Operator, ROLE};
+use crate::operator::{Operator, ROLE, SOON};
 
 /// A volume that is kept, and one that is not and that images leave out.
 const VOLUMES: [&str; 4] =
@@ -72,20 +74,60 @@ async fn what_is_on_a_kept_volume_is_there_on_the_next_box_and_on_one_of_an_imag
 }
 
 #[tokio::test]
-async fn a_volume_with_something_unknown_on_it_is_left_as_it_is_and_its_box_is_not_kept() -> Result<()> {
+async fn a_volume_with_something_unknown_on_it_is_left_as_it_is_and_neither_box_nor_one_of_an_image_is_kept()
+-> Result<()> {
     let alice = Operator::new("unknown-alice", "/unknown/").await?;
     let keep = ["--volume", "data=1,keep"];
     // Without a mount, what is on it is the box's own business.
     let booted = alice.create(&keep).await?;
     booted.sh("printf 'raw data' | dd of=/dev/xvdf bs=1 seek=700000000 conv=notrunc status=none; sync");
+    alice.run(&["stop", ROLE])?.ended(0);
+    alice.run(&["image", ROLE])?.ended(0);
     alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
     let kept = data(&alice)?;
 
-    let ran = alice.run(&["create", ROLE, "--volume", "data=1,mount=/srv/data,keep"])?.ended(1);
-    assert!(ran.stderr.contains("undone: box i-"), "{}", ran.stderr);
-    assert_eq!((&data(&alice)?["id"], &data(&alice)?["state"]), (&kept["id"], &"available".into()));
+    // A box of an image has another command at boot, behind that which mounts.
+    for verb in ["create", "recreate"] {
+        let ran = alice.run(&[verb, ROLE, "--volume", "data=1,mount=/srv/data,keep"])?.ended(1);
+        assert!(ran.stderr.contains("error: cloud-init failed on box i-"), "{verb}: {}", ran.stderr);
+        assert!(ran.stderr.contains("undone: box i-"), "{verb}: {}", ran.stderr);
+        assert_eq!((&data(&alice)?["id"], &data(&alice)?["state"]), (&kept["id"], &"available".into()), "{verb}");
+    }
+    alice.run(&["delete-image", ROLE, "--yes"])?.ended(0);
     let booted = alice.create(&keep).await?;
     assert_eq!(booted.sh("dd if=/dev/xvdf bs=1 skip=700000000 count=8 status=none"), "raw data");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_box_whose_volume_comes_when_it_has_given_it_up_boots_again_with_it() -> Result<()> {
+    let alice = Operator::new("late-alice", "/late/").await?;
+    let flags = ["--volume", "data=1,mount=/srv/data,keep"];
+    let booted = alice.create(&flags).await?;
+    booted.sh("echo my work >/srv/data/work");
+    alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
+
+    let mut running = alice.start(&[&["create", ROLE], &flags[..]].concat())?;
+    wait_until(
+        "a box is launched",
+        3 * SOON,
+        || Ok(running.said()?.contains("launched box ") || running.has_ended()?),
+    )?;
+    running.signal(Signal::SIGKILL)?;
+    let said = running.wait()?.stderr;
+    assert!(said.contains("launched box ") && !said.contains("is attached as"), "{said}");
+    let there = alice.instances().await?;
+    let id = there.first().and_then(|found| found.instance_id()).context("it was launched")?;
+    let first = alice.world.wait_for_box(id)?;
+    wait_until("the volume is given up", 6 * SOON, || {
+        Ok(first.status("grep -q 'NOT mounted at /srv/data' /var/log/cloud-init-output.log").success())
+    })?;
+
+    let said = alice.run(&[&["create", ROLE], &flags[..]].concat())?.ended(0).stderr;
+    assert!(said.contains(&format!("box {id} got a volume late, and boots again: ")), "{said}");
+    let booted = alice.only_box().await?;
+    assert_eq!((booted.sh("cat /srv/data/work").as_str(), booted.instance_id()), ("my work", id));
     alice.run(&["terminate", ROLE, "--yes"])?.ended(0);
     Ok(())
 }

@@ -30,6 +30,10 @@ struct State {
     fill: Option<String>,
     /// What a request is filled with in the moment in which it is cancelled.
     fill_on_cancel: Option<String>,
+    /// How many looks do not show a request that is cancelled.
+    hidden: u32,
+    /// The instance types that the account may not have more of.
+    limited: Vec<&'static str>,
 }
 
 /// A market in which no request is filled unless a test says so.
@@ -60,6 +64,16 @@ impl Market {
         Ok(instance)
     }
 
+    /// The next looks, so many, do not show a request that is cancelled.
+    pub(super) fn hide_cancelled(&self, looks: u32) {
+        lock(&self.0).hidden = looks;
+    }
+
+    /// From now on requests for this type are refused, since the account may not have more of it.
+    pub(super) fn limit(&self, kind: &'static str) {
+        lock(&self.0).limited.push(kind);
+    }
+
     /// The states of all requests that were ever made, in their order.
     pub(super) fn states(&self) -> Vec<&'static str> {
         lock(&self.0).requests.iter().map(|request| request.state).collect()
@@ -74,6 +88,10 @@ impl State {
     fn answer(&mut self, call: &Call) -> Option<(u16, String)> {
         let fields = form(call);
         let asked = match call.action.as_str() {
+            "RequestSpotInstances" if self.limited.contains(&fields["LaunchSpecification.InstanceType"].as_str()) => {
+                let error = "<Error><Code>MaxSpotInstanceCountExceeded</Code><Message>enough</Message></Error>";
+                return Some((400, format!("<Response><Errors>{error}</Errors></Response>")));
+            }
             "RequestSpotInstances" => {
                 let id = format!("sir-{:08x}", self.requests.len() + 1);
                 let (code, token) = ("pending-evaluation".to_owned(), fields["ClientToken"].clone());
@@ -83,8 +101,11 @@ impl State {
             "DescribeSpotInstanceRequests" => {
                 self.decide();
                 let by = &fields["Filter.1.Value.1"];
+                let hides = |request: &Request| request.state == "cancelled" && self.hidden > 0;
                 let named = self.requests.iter().filter(|request| [&request.id, &request.token].contains(&by));
-                named.map(|request| request.id.clone()).collect()
+                let shown: Vec<_> = named.filter(|request| !hides(request)).collect();
+                self.hidden = self.hidden.saturating_sub(u32::from(shown.is_empty()));
+                shown.into_iter().map(|request| request.id.clone()).collect()
             }
             "CancelSpotInstanceRequests" => {
                 let id = &fields["SpotInstanceRequestId.1"];

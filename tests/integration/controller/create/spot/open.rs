@@ -2,6 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::HttpTokensState;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fleetkey_tests::proxy::Fault;
 use fleetkey_tests::wait_until;
 
@@ -82,6 +84,20 @@ async fn a_request_whose_answer_is_lost_is_found_by_its_token_and_not_made_twice
 }
 
 #[tokio::test]
+async fn a_request_whose_answer_is_lost_and_that_cannot_be_looked_for_is_not_forgotten() -> Result<()> {
+    let ground = Ground::new().await?;
+    ground.proxy.spoil(REQUEST, Fault::HalfBody);
+    ground.proxy.spoil(DESCRIBE, Fault::Refuse("RequestExpired", "not now"));
+    let said = ground.run("create", &[&TIMED[..], &["--quick"]].concat()).await?.ended(1).stderr;
+    assert!(said.contains("EC2 has not answered to a spot request, and shows none"), "{said}");
+    assert!(!ground.records()?.is_empty(), "{said}");
+    ground.proxy.heal();
+    assert_eq!(ground.create(&TIMED).await?["resumed"], true);
+    assert!(ground.instances().await?.len() == 1 && ground.records()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_request_moves_on_to_each_place_and_then_stays_open_in_the_first() -> Result<()> {
     let ground = Ground::new().await?;
     let market = Market::open(&ground, "price-too-low");
@@ -102,6 +118,43 @@ async fn a_request_moves_on_to_each_place_and_then_stays_open_in_the_first() -> 
     running.end().await?.ended(0);
     assert_eq!(market.states().last(), Some(&"active"));
     assert_eq!(ground.instances().await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_goes_back_to_where_it_was_held_also_when_the_last_place_refuses_it() -> Result<()> {
+    let ground = Ground::new().await?;
+    let market = Market::open(&ground, "capacity-not-available");
+    market.limit("t3.medium");
+    let running = ground.start("create", &[&TIMED[..], &["-t", "t3.small,t3.medium", "--quick"]].concat())?;
+    wait_until("it is back in the first place", LONG, || Ok(market.states() == ["cancelled", "open"]))?;
+    let instance = market.fill(&ground).await?;
+    running.end().await?.ended(0);
+    assert_eq!(ground.instances().await?[0].instance_id(), Some(instance.as_str()));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_agent_can_be_fetched_for_as_long_as_a_request_may_stay_open_and_an_hour() -> Result<()> {
+    let ground = Ground::new().await?;
+    ground.operator.file(
+        "roles/web.yaml",
+        "package: deb\nadmin_account: admin\ninstance_type: t3.small\n\
+         base_images:\n  x86_64: {owner: amazon, name: 'al2023-ami-2023*-x86_64'}\n",
+    )?;
+    ground.publish("deb").await?;
+    for (flags, seconds) in [
+        (&["--spot", "--spot-timeout", "3h", "--timeout", "4h"][..], 4 * 3600),
+        (&["--spot", "--spot-launch-group", "red", "--timeout", "2h"], 3 * 3600),
+    ] {
+        ground.proxy.take_calls();
+        ground.create(&[flags, &["--anew"]].concat()).await?;
+        let asked = calls(&ground.proxy.take_calls(), REQUEST);
+        let encoded =
+            asked[0]["LaunchSpecification.UserData"].replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+        let user_data = String::from_utf8(STANDARD.decode(encoded)?)?;
+        assert!(user_data.contains(&format!("X-Amz-Expires={seconds}&")), "{flags:?}: {user_data}");
+    }
     Ok(())
 }
 

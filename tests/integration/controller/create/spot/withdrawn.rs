@@ -74,6 +74,20 @@ async fn a_request_that_is_filled_as_it_is_interrupted_is_gone_on_with_and_no_se
 }
 
 #[tokio::test]
+async fn a_request_that_ec2_does_not_show_after_it_was_cancelled_is_looked_for_until_it_does() -> Result<()> {
+    let ground = Ground::new().await?;
+    let market = Market::open(&ground, "capacity-not-available");
+    let running = held_create(&ground, &TIMED)?;
+    let instance = market.fill_on_cancel(&ground).await?;
+    market.hide_cancelled(2);
+    running.signal(Signal::SIGINT)?;
+    let said = running.end().await?.ended(1).stderr;
+    assert!(said.contains(&format!("error: interrupted; box {instance} of /team/web is left as it is")), "{said}");
+    assert_eq!(ground.create(&TIMED).await?["id"], instance.as_str());
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_came_of_a_create_that_was_killed_is_adopted_by_the_same_command() -> Result<()> {
     let ground = Ground::new().await?;
     let market = Market::open(&ground, "capacity-not-available");
@@ -115,6 +129,19 @@ async fn a_tentative_request_is_given_up_at_the_first_word_and_leaves_nothing() 
     let ran = ground.run("create", &[&SOON[..], &["--spot-tentative"]].concat()).await?.ended(0);
     assert!(ran.stderr.contains("its time is up, and EC2 did not say why"), "{}", ran.stderr);
     assert_eq!(market.states(), ["cancelled"]);
+    assert!(ground.is_bare().await? && ground.records()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tentative_request_is_tried_in_each_place_once_and_one_of_a_launch_group_in_one() -> Result<()> {
+    let ground = Ground::new().await?;
+    let flags = ["--quick", "--spot-tentative", "--zone", "us-west-2b,us-west-2a"];
+    for (group, requests) in [(&[][..], 2), (&["--spot-launch-group", "red"], 1)] {
+        let market = Market::open(&ground, "launch-group-constraint");
+        ground.run("create", &[&TIMED[..], &flags, group].concat()).await?.ended(0);
+        assert_eq!(market.states(), vec!["cancelled"; requests], "{group:?}");
+    }
     assert!(ground.is_bare().await? && ground.records()?.is_empty());
     Ok(())
 }
