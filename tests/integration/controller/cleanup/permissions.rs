@@ -76,6 +76,7 @@ async fn cleaning_up_needs_every_permission_of_its_policy_and_no_other() -> Resu
                 "iam:ListRoles",
                 "iam:GetRole",
                 "iam:GetInstanceProfile",
+                "iam:ListInstanceProfilesForRole",
                 "iam:RemoveRoleFromInstanceProfile",
                 "iam:DeleteInstanceProfile",
                 "iam:ListRolePolicies",
