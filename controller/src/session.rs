@@ -22,12 +22,31 @@ pub(crate) async fn find_bucket(
     region: &str,
     caller: &Caller,
 ) -> anyhow::Result<Bucket> {
+    let is_default = settings.bucket.as_ref().is_none_or(|name| *name == default_bucket(&caller.account));
+    find(config, settings, region, caller, is_default.then(|| caller.account.clone())).await
+}
+
+/// The same for what is decided by things of the caller's account, such as which keys are in use: whatever its name, the
+/// bucket must be the account's too.
+pub(crate) async fn find_own_bucket(
+    config: &SdkConfig,
+    settings: &Settings,
+    region: &str,
+    caller: &Caller,
+) -> anyhow::Result<Bucket> {
+    find(config, settings, region, caller, Some(caller.account.clone())).await
+}
+
+async fn find(
+    config: &SdkConfig,
+    settings: &Settings,
+    region: &str,
+    caller: &Caller,
+    owner: Option<String>,
+) -> anyhow::Result<Bucket> {
     let default = default_bucket(&caller.account);
-    let (name, owner) = match &settings.bucket {
-        Some(name) if *name != default => (name.clone(), None),
-        _ => (default, Some(caller.account.clone())),
-    };
-    let may_make = owner.is_some();
+    let name = settings.bucket.clone().unwrap_or_else(|| default.clone());
+    let may_make = name == default;
     let bucket = Bucket::find(config, region, &name, owner).await.context(
         Refusal::new(format!("the public-key bucket {name} cannot be used"))
             .hint("--bucket or FLEETKEY_BUCKET names another bucket"),

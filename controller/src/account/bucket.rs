@@ -1,7 +1,8 @@
 //! How the public-key bucket should be, and what is missing from one that is there. Pure.
 //!
-//! Whoever can write in it decides who may log in, so it is nobody's but the account's. Its objects are small, and what
-//! is overwritten or deleted is kept; but for two folders, where earlier versions are of use for a while only:
+//! Whoever can write in it decides who may log in. So nothing in it is public, its objects are the account's, and what
+//! statements of others in its policy allow is told; taking them out is for whoever put them in. Its objects are small,
+//! and what is overwritten or deleted is kept; but for two folders, where earlier versions are of use for a while only:
 //!
 //! - `agent/`: a package stands under its own digest and is never overwritten, so whatever is published stays current,
 //!   however old it is, until somebody deletes it (`fleetkey cleanup`). No rule may therefore go by an object's age:
@@ -19,7 +20,7 @@ use aws_sdk_s3::types::{
     NoncurrentVersionExpiration,
 };
 use fleetkey_common::bucket::{PEOPLE, REVOKED, SSH_PUBKEY, STATUS};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::package::FOLDER as PACKAGES;
 
@@ -172,13 +173,25 @@ pub(crate) fn is_tls_only(policy: Option<&Value>, bucket_arn: &str) -> bool {
     statements(policy).contains(&wanted)
 }
 
-/// The policy with that statement, and all that others put into it.
+/// The policy with that statement, and all that others put into it. One without a version stays so: it is of the
+/// first, in which a `${...}` of theirs is text.
 pub(crate) fn with_tls_only(policy: Option<&Value>, bucket_arn: &str) -> Value {
     let others = statements(policy).into_iter().filter(|statement| statement["Sid"] != TLS_SID);
     let statements: Vec<Value> = others.chain([tls_only(bucket_arn)]).collect();
-    let version = policy.map_or(&Value::Null, |policy| &policy["Version"]);
-    let version = if version.is_string() { version.clone() } else { json!("2012-10-17") };
-    json!({"Version": version, "Statement": statements})
+    let mut whole = policy
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_else(|| Map::from_iter([("Version".to_owned(), json!("2012-10-17"))]));
+    whole.insert("Statement".to_owned(), Value::Array(statements));
+    Value::Object(whole)
+}
+
+/// The Sids of the statements that are not Fleetkey's and allow something: they may let others write in the bucket, and
+/// so say who may log in. Who they are is not judged, since a condition may say as much as a principal.
+pub(crate) fn strangers(policy: Option<&Value>) -> Vec<String> {
+    let allows = |statement: &Value| statement["Effect"] == "Allow" && statement["Sid"] != TLS_SID;
+    let found = statements(policy).into_iter().filter(allows);
+    found.map(|statement| statement["Sid"].as_str().unwrap_or("without a Sid").to_owned()).collect()
 }
 
 /// A policy of one statement may have it without the list around it.

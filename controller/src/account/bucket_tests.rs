@@ -45,8 +45,23 @@ fn rules_and_statements_of_others_are_kept_and_those_of_fleetkey_put_right() {
     assert_eq!(wanted, json!({"Version": "2008-10-17", "Statement": [other, tls_only(ARN)]}));
     assert!(is_tls_only(Some(&wanted), ARN) && !is_tls_only(Some(&wanted), "arn:aws:s3:::other"));
     let alone = with_tls_only(Some(&json!({"Statement": other})), ARN);
-    assert_eq!(alone["Statement"], json!([other, tls_only(ARN)]));
-    assert!(is_tls_only(Some(&with_tls_only(None, ARN)), ARN));
+    // Without a version, a policy is of 2008-10-17.
+    assert_eq!(alone, json!({"Statement": [other, tls_only(ARN)]}));
+    let named = with_tls_only(Some(&json!({"Id": "ours", "Version": "2012-10-17", "Statement": []})), ARN);
+    assert_eq!(named, json!({"Id": "ours", "Version": "2012-10-17", "Statement": [tls_only(ARN)]}));
+    let new = with_tls_only(None, ARN);
+    assert_eq!(new, json!({"Version": "2012-10-17", "Statement": [tls_only(ARN)]}));
+    assert!(is_tls_only(Some(&new), ARN));
+}
+
+#[test]
+fn statements_of_others_that_allow_something_are_told_and_those_that_deny_are_not() {
+    let statement = |sid: &str, effect: &str| json!({"Sid": sid, "Effect": effect, "Principal": "*"});
+    let policy = json!({"Statement": [statement("Writers", "Allow"), statement("NoOld", "Deny"),
+        {"Effect": "Allow"}, tls_only(ARN)]});
+    assert_eq!(strangers(Some(&policy)), ["Writers", "without a Sid"]);
+    assert_eq!(strangers(Some(&json!({"Statement": statement("One", "Allow")}))), ["One"]);
+    assert!(strangers(Some(&with_tls_only(None, ARN))).is_empty() && strangers(None).is_empty());
 }
 
 #[test]

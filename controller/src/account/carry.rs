@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::bucket::{self, Found, Setting};
+use super::bucket::{self, Setting};
 use super::look::{Ground, bucket_arn};
 use super::plan::{Part, Step, Todo};
 use crate::aws::bucket::Bucket;
@@ -83,12 +83,7 @@ impl Report {
 }
 
 /// Carries out what the steps say.
-pub(crate) async fn carry_out(
-    ground: &mut Ground,
-    steps: &[Step],
-    found: &Found,
-    interrupted: &CancellationToken,
-) -> Report {
+pub(crate) async fn carry_out(ground: &mut Ground, steps: &[Step], interrupted: &CancellationToken) -> Report {
     let mut report = Report { outcomes: Vec::new(), interrupted: false };
     for step in steps {
         let outcome = match step.todo {
@@ -99,7 +94,7 @@ pub(crate) async fn carry_out(
             Todo::Make | Todo::Change => tokio::select! {
                 biased;
                 () = interrupted.cancelled() => (Outcome::Unknown, None),
-                done = perform(ground, step, found) => match done {
+                done = perform(ground, step) => match done {
                     Ok(()) => (Outcome::Done, None),
                     Err(error) => (Outcome::Failed, Some(error)),
                 },
@@ -111,10 +106,10 @@ pub(crate) async fn carry_out(
     report
 }
 
-async fn perform(ground: &mut Ground, step: &Step, found: &Found) -> Result<(), CallError> {
+async fn perform(ground: &mut Ground, step: &Step) -> Result<(), CallError> {
     match &step.part {
         Part::Bucket => ground.bucket.create().await,
-        Part::Setting(setting) => set(&ground.bucket, *setting, found, &ground.bucket_arn()).await,
+        Part::Setting(setting) => set(&ground.bucket, *setting, &ground.bucket_arn()).await,
         Part::Topic { region } => topics::create(&ground.sns(region), region, &ground.topic).await.map(|_| ()),
         Part::Policy { document, arn: Some(arn), .. } => managed_policies::change(&ground.iam(), arn, document).await,
         Part::Policy { name, shipped, document, arn: None } => {
@@ -130,35 +125,38 @@ pub(crate) async fn make_bucket(bucket: &mut Bucket, caller: &Caller) -> Result<
     let in_the_clear = bucket.in_the_clear().await?;
     let wanted = Setting::ALL.into_iter().filter(|setting| *setting != Setting::TlsOnly || !in_the_clear);
     for setting in wanted {
-        set(bucket, setting, &Found::default(), &bucket_arn(caller, bucket)).await?;
+        set(bucket, setting, &bucket_arn(caller, bucket)).await?;
     }
     Ok(())
 }
 
 /// Makes a setting as it should be, and keeps what others set beside it.
-async fn set(bucket: &Bucket, setting: Setting, found: &Found, arn: &str) -> Result<(), CallError> {
+async fn set(bucket: &Bucket, setting: Setting, arn: &str) -> Result<(), CallError> {
     let mut pause = FIRST_PAUSE;
     for _ in 1..ATTEMPTS {
-        match set_once(bucket, setting, found, arn).await {
+        match set_once(bucket, setting, arn).await {
             Err(error) if error.code.as_deref().is_some_and(|code| UNSETTLED.contains(&code)) => {}
             done => return done,
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
     }
-    set_once(bucket, setting, found, arn).await
+    set_once(bucket, setting, arn).await
 }
 
-async fn set_once(bucket: &Bucket, setting: Setting, found: &Found, arn: &str) -> Result<(), CallError> {
+/// S3 takes tags, policy and rules each as a whole. What others have of them is read right before: since the plan was
+/// made, somebody was asked, and a bucket that was to be made may be there (in us-east-1, to make one's own again is no
+/// error).
+async fn set_once(bucket: &Bucket, setting: Setting, arn: &str) -> Result<(), CallError> {
     match setting {
-        Setting::Mark => bucket.put_tags(&bucket::marked(found.tags.clone())).await,
+        Setting::Mark => bucket.put_tags(&bucket::marked(bucket.tags().await?)).await,
         Setting::Private => bucket.block_public_access().await,
         Setting::Owned => bucket.enforce_ownership().await,
         Setting::Encrypted => bucket.encrypt().await,
         Setting::Versioned => bucket.keep_versions().await,
-        Setting::TlsOnly => bucket.put_policy(&bucket::with_tls_only(found.policy.as_ref(), arn)).await,
+        Setting::TlsOnly => bucket.put_policy(&bucket::with_tls_only(bucket.policy().await?.as_ref(), arn)).await,
         Setting::Lifecycle => {
-            let rules = bucket::with_rules(&found.rules);
+            let rules = bucket::with_rules(&bucket.lifecycle().await?);
             let wrong = |error: aws_sdk_s3::error::BuildError| {
                 CallError::answer(format!("s3 PutBucketLifecycleConfiguration of {}", bucket.name()), error.to_string())
             };

@@ -164,6 +164,12 @@ fn plan_bucket(plan: &mut Plan, wanted: &Wanted, found: &Found) -> Result<(), Re
              packages may be among them"
         ));
     }
+    for statement in bucket::strangers(settings.policy.as_ref()) {
+        plan.warnings.push(format!(
+            "statement {statement} of the bucket's policy, which is not Fleetkey's, allows what it says; whoever may write \
+             in the bucket says who may log in"
+        ));
+    }
     for setting in Setting::ALL {
         let (todo, details) = if setting == Setting::TlsOnly && found.in_the_clear {
             (Todo::Leave, "the endpoint is spoken to without TLS: this would shut it to everybody".to_owned())
@@ -193,6 +199,10 @@ fn plan_policies(plan: &mut Plan, wanted: &Wanted, found: &Found) -> Result<(), 
             "the policies go on to allow {}, which they did before; --drop-region takes a region out",
             others.join(", ")
         ));
+    }
+    let allowed = allowed(&found.policies);
+    for region in wanted.dropped.iter().filter(|region| !allowed.contains(region)) {
+        plan.notes.push(format!("no policy allows {region}, so that there is nothing to drop"));
     }
     let words = Words {
         partition: wanted.partition.clone(),
@@ -233,13 +243,18 @@ fn plan_policies(plan: &mut Plan, wanted: &Wanted, found: &Found) -> Result<(), 
 /// The regions that are asked for, and those that Fleetkey's policies allow already: setting up a second region takes
 /// nothing from the first.
 fn all_regions(wanted: &Wanted, policies: &BTreeMap<String, FoundPolicy>) -> Vec<String> {
-    let ours = policies.values().filter(|policy| policy.path == PATH);
-    let mut regions: Vec<String> = ours.flat_map(|policy| regions_of(&policy.document)).collect();
+    let mut regions = allowed(policies);
     regions.retain(|region| !wanted.dropped.contains(region));
     regions.extend(wanted.regions.iter().cloned());
     regions.sort();
     regions.dedup();
     regions
+}
+
+/// The regions that Fleetkey's policies allow.
+fn allowed(policies: &BTreeMap<String, FoundPolicy>) -> Vec<String> {
+    let ours = policies.values().filter(|policy| policy.path == PATH);
+    ours.flat_map(|policy| regions_of(&policy.document)).collect()
 }
 
 #[cfg(test)]

@@ -106,6 +106,9 @@ fn a_second_region_takes_nothing_from_the_first_unless_it_is_dropped() {
 
     let moved = plan(&operators(&["eu-west-1"], &["us-west-2"]), &first).unwrap();
     assert!(moved.notes.is_empty());
+    let mistyped = plan(&operators(&["us-west-2"], &["eu-wset-1"]), &first).unwrap();
+    assert_eq!(mistyped.notes, ["no policy allows eu-wset-1, so that there is nothing to drop"]);
+    assert_eq!(mistyped.changes(), 0);
     let line = "change fleetkey-controller-ssh: for operators, in eu-west-1, was in us-west-2";
     assert!(shown(&moved).contains(&line.to_owned()), "{:?}", shown(&moved));
 }
@@ -121,6 +124,12 @@ fn what_somebody_else_made_is_refused_and_a_bucket_can_be_adopted() {
     );
     assert_eq!(plan(&wanted, &stranger(true)).unwrap().changes(), 9);
     assert_eq!(plan(&Wanted { adopt: true, ..wanted.clone() }, &stranger(false)).unwrap().changes(), 9);
+
+    let policy = json!({"Statement": [{"Sid": "Writers", "Effect": "Allow"}, {"Sid": "No", "Effect": "Deny"}]});
+    let open = bucket::Found { policy: Some(policy), ..bucket::Found::default() };
+    let adopted = Wanted { adopt: true, ..wanted.clone() };
+    let warned = plan(&adopted, &Found { bucket: Some((open, false)), ..Found::default() }).unwrap().warnings;
+    assert!(warned.len() == 1 && warned[0].starts_with("statement Writers of the bucket's policy"), "{warned:?}");
 
     let policy = FoundPolicy { arn: "x".to_owned(), path: "/".to_owned(), document: Value::Null };
     let policies = BTreeMap::from([("fleetkey-controller-publish-agent".to_owned(), policy)]);

@@ -71,6 +71,7 @@ pub(crate) struct Bucket {
     /// The account that must own it; `None` for a bucket that was named by configuration.
     pub(super) owner: Option<String>,
     exists: bool,
+    lets_in: bool,
     credentials: Option<SharedCredentialsProvider>,
 }
 
@@ -82,31 +83,32 @@ impl Bucket {
         name: &str,
         owner: Option<String>,
     ) -> Result<Self, CallError> {
-        let bucket = |region: &str, exists: bool| Self {
+        let bucket = |region: &str, exists: bool, lets_in: bool| Self {
             client: client(config, region),
             name: name.to_owned(),
             region: region.to_owned(),
             owner: owner.clone(),
             exists,
+            lets_in,
             credentials: config.credentials_provider(),
         };
-        let here = bucket(region, true);
+        let here = bucket(region, true, true);
         let head = here.client.head_bucket().bucket(name).set_expected_bucket_owner(owner.clone());
         let error = match head.send().await {
-            Ok(answer) => return Ok(answer.bucket_region.map_or(here, |region| bucket(&region, true))),
+            Ok(answer) => return Ok(answer.bucket_region.map_or(here, |region| bucket(&region, true, true))),
             Err(error) => error,
         };
         if error.as_service_error().is_some_and(HeadBucketError::is_not_found) {
-            return Ok(bucket(region, false));
+            return Ok(bucket(region, false, false));
         }
         // S3 names the region also to those whom it refuses.
         let Some(answer) = error.raw_response() else {
             return Err(CallError::new(format!("s3 HeadBucket {name}"), &error));
         };
         match (answer.headers().get("x-amz-bucket-region"), answer.status().as_u16()) {
-            (Some(elsewhere), _) if elsewhere != region => Ok(bucket(elsewhere, true)),
+            (Some(elsewhere), _) if elsewhere != region => Ok(bucket(elsewhere, true, false)),
             // A policy that allows listing by prefix alone forbids this call and none of those that follow.
-            (_, 403) => Ok(here),
+            (_, 403) => Ok(bucket(region, true, false)),
             _ => Err(CallError::new(format!("s3 HeadBucket {name}"), &error)),
         }
     }
@@ -119,6 +121,12 @@ impl Bucket {
     /// Whether it was there when looked for. One that is not reads as empty.
     pub(crate) fn exists(&self) -> bool {
         self.exists
+    }
+
+    /// Whether S3 let the caller in when it was looked for. If not, she may lack one permission or all, or the bucket is
+    /// not that of the account that must own it.
+    pub(crate) fn lets_in(&self) -> bool {
+        self.lets_in
     }
 
     /// The region that it is in, or would be made in.
@@ -134,7 +142,7 @@ impl Bucket {
         });
         let call = self.client.create_bucket().bucket(&self.name).set_create_bucket_configuration(constraint);
         call.send().await.map_err(failed(format!("s3 CreateBucket {} in {}", self.name, self.region)))?;
-        self.exists = true;
+        (self.exists, self.lets_in) = (true, true);
         Ok(())
     }
 

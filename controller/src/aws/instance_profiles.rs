@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_iam::Client;
+use aws_sdk_iam::{Client, types};
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -33,11 +33,37 @@ pub(crate) struct Profile {
     pub(crate) roles: Vec<String>,
 }
 
+/// What IAM tells of a role that is asked for, and of none in a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// Where it was made.
+    pub(crate) path: String,
+    /// When it was last used, as far as IAM says: within the hour it may not, and never after 400 days.
+    pub(crate) last_used: Option<Timestamp>,
+    /// Its tags.
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// What there is to know of the role of this name.
+pub(crate) async fn about_role(client: &Client, name: &str) -> Result<Option<About>, CallError> {
+    let answer = client.get_role().role_name(name).send().await;
+    let answer = there(answer.map_err(failed(format!("iam GetRole {name}"))))?;
+    Ok(answer.map(|answer| answer.role.map(read).unwrap_or_default()))
+}
+
+fn read(role: types::Role) -> About {
+    let last_used = role.role_last_used.and_then(|used| used.last_used_date).and_then(moment);
+    About { path: role.path, last_used, tags: tags(role.tags) }
+}
+
 /// The role of this name with its inline policies.
 pub(crate) async fn find_role(client: &Client, name: &str) -> Result<Option<IamRole>, CallError> {
-    let answer = client.get_role().role_name(name).send().await;
-    let Some(answer) = there(answer.map_err(failed(format!("iam GetRole {name}"))))? else { return Ok(None) };
-    let path = answer.role.map(|role| role.path).unwrap_or_default();
+    let Some(About { path, .. }) = about_role(client, name).await? else { return Ok(None) };
+    Ok(Some(IamRole { path, policies: inline_policies(client, name).await? }))
+}
+
+/// The inline policies of a role, by name.
+async fn inline_policies(client: &Client, name: &str) -> Result<BTreeMap<String, Value>, CallError> {
     let mut policies = BTreeMap::new();
     let mut pages = client.list_role_policies().role_name(name).into_paginator().send();
     while let Some(page) = pages.next().await {
@@ -48,18 +74,44 @@ pub(crate) async fn find_role(client: &Client, name: &str) -> Result<Option<IamR
             policies.extend(answer.map(|answer| (policy, document(&answer.policy_document))));
         }
     }
-    Ok(Some(IamRole { path, policies }))
+    Ok(policies)
 }
 
 /// The profile of this name.
 pub(crate) async fn find_profile(client: &Client, name: &str) -> Result<Option<Profile>, CallError> {
-    let answer = client.get_instance_profile().instance_profile_name(name).send().await;
-    let answer = there(answer.map_err(failed(format!("iam GetInstanceProfile {name}"))))?;
-    let read = |profile: aws_sdk_iam::types::InstanceProfile| Profile {
+    let read = |profile: types::InstanceProfile| Profile {
         path: profile.path,
         roles: profile.roles.into_iter().map(|role| role.role_name).collect(),
     };
-    Ok(answer.and_then(|answer| answer.instance_profile).map(read))
+    Ok(get_profile(client, name).await?.map(read))
+}
+
+/// The tags of the profile of this name, which no listing tells; none of one that is gone.
+pub(crate) async fn profile_tags(client: &Client, name: &str) -> Result<BTreeMap<String, String>, CallError> {
+    Ok(tags(get_profile(client, name).await?.and_then(|profile| profile.tags)))
+}
+
+async fn get_profile(client: &Client, name: &str) -> Result<Option<types::InstanceProfile>, CallError> {
+    let answer = client.get_instance_profile().instance_profile_name(name).send().await;
+    let answer = there(answer.map_err(failed(format!("iam GetInstanceProfile {name}"))))?;
+    Ok(answer.and_then(|answer| answer.instance_profile))
+}
+
+fn tags(tags: Option<Vec<types::Tag>>) -> BTreeMap<String, String> {
+    tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value)).collect()
+}
+
+/// The profiles that hold a role, with their paths, but for its own: that of its name below [`PATH`].
+pub(crate) async fn other_profiles(client: &Client, role: &str) -> Result<Vec<String>, CallError> {
+    let mut pages = client.list_instance_profiles_for_role().role_name(role).into_paginator().send();
+    let mut found = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = there(page.map_err(failed(format!("iam ListInstanceProfilesForRole {role}"))))?;
+        let profiles = page.map(|page| page.instance_profiles).unwrap_or_default().into_iter();
+        let others = profiles.filter(|profile| profile.path != PATH || profile.instance_profile_name != role);
+        found.extend(others.map(|profile| format!("{}{}", profile.path, profile.instance_profile_name)));
+    }
+    Ok(found)
 }
 
 /// A role or a profile below [`PATH`], as a listing tells of it.
@@ -107,14 +159,6 @@ pub(crate) async fn list_profiles(client: &Client) -> Result<Vec<Made>, CallErro
     Ok(found)
 }
 
-/// When a role was last used, as far as IAM says: within the hour it may not, and never after 400 days.
-pub(crate) async fn last_used(client: &Client, role: &str) -> Result<Option<Timestamp>, CallError> {
-    let answer = client.get_role().role_name(role).send().await;
-    let answer = there(answer.map_err(failed(format!("iam GetRole {role}"))))?;
-    let used = answer.and_then(|answer| answer.role?.role_last_used?.last_used_date);
-    Ok(used.and_then(moment))
-}
-
 fn moment(time: aws_sdk_iam::primitives::DateTime) -> Option<Timestamp> {
     Timestamp::from_second(time.secs()).ok()
 }
@@ -138,25 +182,31 @@ pub(crate) async fn detach(client: &Client, role: &str, arn: &str) -> Result<(),
     Ok(())
 }
 
-/// Deletes a profile, whatever role is in it, and says whether it was there.
+/// Deletes a profile below [`PATH`], whatever role is in it, and says whether it was there. IAM goes by the name alone,
+/// which somebody else may have taken below another path: that one is left as it is.
 pub(crate) async fn delete_whole_profile(client: &Client, name: &str) -> Result<bool, CallError> {
-    let Some(found) = find_profile(client, name).await? else { return Ok(false) };
+    let found = find_profile(client, name).await?.filter(|found| found.path == PATH);
+    let Some(found) = found else { return Ok(false) };
     for role in &found.roles {
         remove_role(client, name, role).await?;
     }
     delete_profile(client, name).await.map(|()| true)
 }
 
-/// Deletes a role with its inline policies, and says whether it was there. IAM deletes none to which a managed policy is
-/// attached: that is taken away first if `detaching`.
+/// Deletes a role below [`PATH`] with its inline policies, and says whether it was there. One of the name below another
+/// path is left as it is. IAM deletes none to which a managed policy is attached: that is taken away first if
+/// `detaching`.
 pub(crate) async fn delete_whole_role(client: &Client, name: &str, detaching: bool) -> Result<bool, CallError> {
-    let Some(found) = find_role(client, name).await? else { return Ok(false) };
+    if about_role(client, name).await?.is_none_or(|found| found.path != PATH) {
+        return Ok(false);
+    }
+    let policies = inline_policies(client, name).await?;
     if detaching {
         for policy in attached(client, name).await? {
             detach(client, name, &policy).await?;
         }
     }
-    for policy in found.policies.keys() {
+    for policy in policies.keys() {
         delete_policy(client, name, policy).await?;
     }
     delete_role(client, name).await.map(|()| true)

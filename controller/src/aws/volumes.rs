@@ -101,6 +101,8 @@ pub(crate) struct Detached {
     pub(crate) kind: String,
     /// When it was made: EC2 does not tell when it was detached.
     pub(crate) made: Option<Timestamp>,
+    /// The snapshot that it was made from; `None` for one that was made blank.
+    pub(crate) snapshot: Option<String>,
     /// Its tags.
     pub(crate) tags: BTreeMap<String, String>,
 }
@@ -120,6 +122,7 @@ pub(crate) async fn detached(client: &Client, tag: &str) -> Result<Vec<Detached>
             gib: volume.size.and_then(|gib| u32::try_from(gib).ok()).unwrap_or(0),
             kind: volume.volume_type.map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
             made: volume.create_time.and_then(|time| Timestamp::from_second(time.secs()).ok()),
+            snapshot: volume.snapshot_id.filter(|id| !id.is_empty()),
             tags: tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect(),
         })
     });

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::asking;
 use super::on_box::told;
@@ -15,12 +16,12 @@ use crate::interrupt;
 use crate::printer::Printer;
 use crate::progress::Progress;
 use crate::refusal::Refusal;
-use crate::session::find_bucket;
+use crate::session::find_own_bucket;
 use crate::settings::Settings;
-use crate::sweep::KINDS;
 use crate::sweep::course::{self, Failure, Fate, Survey, Swept};
 use crate::sweep::ground::{Ground, Scope};
 use crate::sweep::report::{self, FailedPart, Row};
+use crate::sweep::{KINDS, Thing};
 use crate::wait::{WaitError, Waiter, parse_timeout};
 
 /// Delete what nobody uses any more, in all regions: snapshots, volumes, security groups, instance profiles, queues,
@@ -76,18 +77,8 @@ impl Cleanup {
         let interrupted = interrupt::listen().context("listening for Ctrl-C")?;
         let waiter = Waiter::new(printer, interrupted.clone(), self.timeout);
         let ground = waiter.act("find out where to look", Box::pin(self.open(settings, printer))).await??;
-        let parts = course::parts(&ground, &course::kinds(&self.only));
-        let regions = match &ground.swept[..] {
-            [region] => region.clone(),
-            regions => format!("{} regions", regions.len()),
-        };
-        let progress = Progress::new(printer, &format!("looking in {regions}"), parts.len());
-        let looking = Box::pin(course::survey(&ground, parts, || progress.step()));
-        let survey = waiter.act("look at what there is", looking).await.map_err(WaitError::into_anyhow)?;
-        drop(progress);
-
-        let Survey { things, failures } = survey;
-        let (go, stay): (Vec<_>, Vec<_>) = things.into_iter().partition(crate::sweep::Thing::goes);
+        let Survey { things, failures } = self.survey(&ground, &waiter, printer).await?;
+        let (go, stay): (Vec<_>, Vec<_>) = things.into_iter().partition(Thing::goes);
         for thing in &stay {
             let region = thing.region.as_deref().unwrap_or("the account");
             printer.detail(&format!("{} {} in {region} stays: {}", thing.kind, thing.id, thing.why()));
@@ -111,25 +102,14 @@ impl Cleanup {
             print(&rows)?;
             let goes = if go.is_empty() { "nothing".to_owned() } else { report::sum(&go) };
             printer.note(&format!("would go: {goes}; {stays}"));
-            return finish(failures, &[]);
+            return finish(failures, &[], ground.bucket.name());
         }
         if asks {
             let rows: Vec<_> = go.iter().map(Row::planned).collect();
             let question = format!("Delete for good: {}?", report::sum(&go));
             asking::confirm(report::table(&rows, ground.now), question).await?;
         }
-        let progress = Progress::new(printer, &format!("deleting {}", report::sum(&go)), go.len());
-        let heard = async {
-            interrupted.cancelled().await;
-            printer.note("interrupted: what was begun is brought to its end; once more, and it is not");
-            std::future::pending::<()>().await;
-        };
-        let sweeping = Box::pin(course::carry_out(&ground, go, &interrupted, || progress.step()));
-        let swept = tokio::select! {
-            swept = sweeping => swept,
-            () = heard => Vec::new(),
-        };
-        drop(progress);
+        let swept = sweep(&ground, go, &interrupted, printer).await;
         let rows: Vec<_> = swept.iter().map(Row::swept).collect();
         print(&rows)?;
         for one in &swept {
@@ -142,7 +122,19 @@ impl Cleanup {
             "deleted: {}; {stays}",
             Some(report::sum(deleted)).filter(|sum| !sum.is_empty()).unwrap_or("nothing".into())
         ));
-        finish(failures, &swept)
+        finish(failures, &swept, ground.bucket.name())
+    }
+
+    /// Looks at what there is, and shows how far it is.
+    async fn survey(&self, ground: &Ground, waiter: &Waiter, printer: Printer) -> anyhow::Result<Survey> {
+        let parts = course::parts(ground, &course::kinds(&self.only));
+        let regions = match &ground.swept[..] {
+            [region] => region.clone(),
+            regions => format!("{} regions", regions.len()),
+        };
+        let progress = Progress::new(printer, &format!("looking in {regions}"), parts.len());
+        let looking = Box::pin(course::survey(ground, parts, || progress.step()));
+        waiter.act("look at what there is", looking).await.map_err(WaitError::into_anyhow)
     }
 
     /// Finds out the regions, and who calls.
@@ -167,9 +159,25 @@ impl Cleanup {
             }
             None => everywhere.clone(),
         };
-        let bucket = find_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
+        // Of another account's bucket, nobody here knows what is in use.
+        let bucket = find_own_bucket(&fleet.config, settings, &fleet.region, &caller).await?;
         let scope = Scope { swept, everywhere, older_than: self.older_than };
         Ok(Ground::new(&fleet.config, fleet.namespace.clone(), caller, bucket, scope))
+    }
+}
+
+/// Deletes the things, and shows how far it is.
+async fn sweep(ground: &Ground, go: Vec<Thing>, interrupted: &CancellationToken, printer: Printer) -> Vec<Swept> {
+    let progress = Progress::new(printer, &format!("deleting {}", report::sum(&go)), go.len());
+    let heard = async {
+        interrupted.cancelled().await;
+        printer.note("interrupted: what was begun is brought to its end; once more, and it is not");
+        std::future::pending::<()>().await;
+    };
+    let sweeping = Box::pin(course::carry_out(ground, go, interrupted, || progress.step()));
+    tokio::select! {
+        swept = sweeping => swept,
+        () = heard => Vec::new(),
     }
 }
 
@@ -190,7 +198,7 @@ fn part(failure: &Failure) -> String {
 }
 
 /// The end of the command: an error if anything failed.
-fn finish(failures: Vec<Failure>, swept: &[Swept]) -> anyhow::Result<()> {
+fn finish(failures: Vec<Failure>, swept: &[Swept], bucket: &str) -> anyhow::Result<()> {
     let not_tried = swept.iter().filter(|one| one.fate == Fate::NotTried).count();
     let failed = swept.iter().filter_map(|one| one.error.clone());
     let looks = failures.len();
@@ -205,7 +213,11 @@ fn finish(failures: Vec<Failure>, swept: &[Swept]) -> anyhow::Result<()> {
     if words.is_empty() {
         return Ok(());
     }
-    let refusal = Refusal::new(words.join(", ")).hint_permissions(&errors);
+    let mut refusal = Refusal::new(words.join(", ")).hint_permissions(&errors);
+    // S3 refuses whoever lacks a permission and whoever names the wrong owner in the same words.
+    if errors.iter().any(|error| error.action.starts_with("s3 ") && error.missing_permission().is_some()) {
+        refusal = refusal.hint(format!("or the bucket {bucket} is another account's, of which nothing is swept"));
+    }
     let refusal = if looks > 0 {
         refusal.hint("--only and --region leave kinds and regions out; --skip-region one of which you know that nothing is there")
     } else {

@@ -2,12 +2,14 @@
 
 use anyhow::Context as _;
 use aws_config::SdkConfig;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use fleetkey_common::aws::for_operator;
 use fleetkey_common::bucket::default_bucket;
 use serde::Serialize;
 
 use super::asking;
+use crate::account::bucket::strangers;
 use crate::account::carry::{self, Outcome, Report};
 use crate::account::look::{self, Ground};
 use crate::account::plan::{self, Part, Plan, Step, Wanted};
@@ -23,6 +25,9 @@ use crate::printer::{self, Printer};
 use crate::refusal::Refusal;
 use crate::settings::{Settings, region_list};
 use crate::table::Table;
+
+/// What is said where something is left to do.
+const AGAIN: &str = "the same command goes on where this one stopped";
 
 /// Whose policies are made unless told otherwise.
 const AUDIENCES: [Audience; 5] =
@@ -41,10 +46,10 @@ pub(super) struct Init {
     #[arg(long, value_name = "REGION", value_delimiter = ',')]
     regions: Vec<String>,
     /// A region that policies are to allow no more; the topic there stays
-    #[arg(long, value_name = "REGION", value_delimiter = ',', conflicts_with = "print")]
+    #[arg(long, value_name = "REGION", value_delimiter = ',', conflicts_with_all = ["print", "no_policies"])]
     drop_region: Vec<String>,
-    /// Whose policies to make [default: all but administrators]
-    #[arg(long = "for", value_name = "WHO", value_enum, value_delimiter = ',')]
+    /// Whose policies to make [default: all]
+    #[arg(long = "for", value_name = "WHO", value_parser = audience_parser(), value_delimiter = ',')]
     audiences: Vec<Audience>,
     /// Make no policies
     #[arg(long, conflicts_with = "audiences")]
@@ -91,6 +96,12 @@ struct Row {
     result: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// Administrators, whom `doctor` knows, are not among them: no policy is made for them.
+fn audience_parser() -> impl TypedValueParser<Value = Audience> {
+    let values = PossibleValuesParser::new(AUDIENCES.iter().filter_map(ValueEnum::to_possible_value));
+    values.try_map(|name| <Audience as ValueEnum>::from_str(&name, false))
 }
 
 impl Init {
@@ -147,10 +158,10 @@ impl Init {
             asking::confirm(table(&planned(&wanted, &plan)), question).await?;
         }
         let interrupted = interrupt::listen().context("listening for Ctrl-C")?;
-        let settings = found.bucket.map(|(settings, _)| settings).unwrap_or_default();
-        let report = carry::carry_out(&mut ground, &plan.steps, &settings, &interrupted).await;
+        let report = carry::carry_out(&mut ground, &plan.steps, &interrupted).await;
         print(printer, &wanted, &rows(&wanted, &plan, &report))?;
-        conclude(&report, &wanted, printer)
+        let policy = found.bucket.and_then(|(settings, _)| settings.policy);
+        conclude(&report, &wanted, &strangers(policy.as_ref()), printer)
     }
 
     fn audiences(&self) -> Vec<Audience> {
@@ -223,9 +234,8 @@ fn print(printer: Printer, wanted: &Wanted, rows: &[Row]) -> anyhow::Result<()> 
     printer.data(&table(rows), &json).context("writing to standard output")
 }
 
-/// Says what is next, or what is left to do.
-fn conclude(report: &Report, wanted: &Wanted, printer: Printer) -> anyhow::Result<()> {
-    const AGAIN: &str = "the same command goes on where this one stopped";
+/// Says what is next, or what is left to do. `strangers` are the statements of others in the bucket's policy.
+fn conclude(report: &Report, wanted: &Wanted, strangers: &[String], printer: Printer) -> anyhow::Result<()> {
     let failures: Vec<&CallError> = report.failures().collect();
     if report.interrupted && failures.is_empty() {
         return Err(Refusal::new("interrupted before everything was set up").hint(AGAIN).into());
@@ -234,15 +244,7 @@ fn conclude(report: &Report, wanted: &Wanted, printer: Printer) -> anyhow::Resul
         for error in others {
             printer.warn(&error.to_string());
         }
-        let mut refusal = Refusal::new("not everything is set up").hint(AGAIN);
-        if failures.iter().any(|error| error.code.as_deref() == Some("BucketAlreadyExists")) {
-            refusal = refusal.hint(format!(
-                "the bucket {} is another account's: names of buckets are shared by all; --bucket gives another",
-                wanted.bucket
-            ));
-        }
-        let refusal = refusal.hint_permissions(failures.iter().copied());
-        return Err(anyhow::Error::from((*first).clone()).context(refusal));
+        return Err(anyhow::Error::from((*first).clone()).context(unfinished(&failures, wanted, strangers)));
     }
     printer.note(&format!("account {} is set up in {}", wanted.account, wanted.regions.join(", ")));
     if !wanted.audiences.is_empty() {
@@ -254,4 +256,30 @@ fn conclude(report: &Report, wanted: &Wanted, printer: Printer) -> anyhow::Resul
     }
     printer.hint("publish the agent for new boxes: fleetkey agent publish FILE");
     Ok(())
+}
+
+/// What to do about the parts that failed.
+fn unfinished(failures: &[&CallError], wanted: &Wanted, strangers: &[String]) -> Refusal {
+    let mut refusal = Refusal::new("not everything is set up").hint(AGAIN);
+    if failures.iter().any(|error| error.code.as_deref() == Some("BucketAlreadyExists")) {
+        refusal = refusal.hint(format!(
+            "the bucket {} is another account's: names of buckets are shared by all; --bucket gives another",
+            wanted.bucket
+        ));
+    }
+    // S3 refuses a policy with a public statement in the words with which it refuses whoever lacks the permission.
+    let refused = |error: &CallError| {
+        error.action.starts_with("s3 PutBucketPolicy ") && error.missing_permission().is_some() && !strangers.is_empty()
+    };
+    let (public, others): (Vec<&CallError>, Vec<&CallError>) =
+        failures.iter().copied().partition(|error| refused(error));
+    if !public.is_empty() {
+        refusal = refusal.hint(format!(
+            "once public access is blocked, S3 takes no policy that lets in everybody: look at {} in aws s3api \
+             get-bucket-policy --bucket {}; else the caller lacks s3:PutBucketPolicy",
+            strangers.join(", "),
+            wanted.bucket
+        ));
+    }
+    refusal.hint_permissions(others)
 }

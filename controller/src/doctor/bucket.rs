@@ -9,6 +9,10 @@ use crate::aws::bucket::Bucket;
 
 const NAME: &str = "bucket";
 
+/// What is listed to see whether a bucket lets the caller in: each policy of `packaging/iam` that has to do with the
+/// bucket allows one of them.
+const PROBES: [&str; 2] = ["people/fleetkey-doctor", "agent/fleetkey-doctor"];
+
 pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
     let region = world.region()?;
     let found = match world.find_bucket().await? {
@@ -18,6 +22,11 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
     let init = format!("fleetkey init --region {region} --bucket {}", found.name());
     if !found.exists() {
         return Ok(vec![Finding::missing(NAME, format!("there is no bucket {}", found.name())).mend(init)]);
+    }
+    if !found.lets_in()
+        && let Some(shut) = shut(found).await
+    {
+        return Ok(vec![shut]);
     }
     let arn = bucket_arn(world.caller().await?, found);
     let mut findings = vec![Finding::ok(NAME, format!("{} in {}", found.name(), found.region()))];
@@ -39,16 +48,51 @@ pub(super) async fn look(world: &World) -> Result<Vec<Finding>, Blocked> {
             },
         }
     }
-    for rule in bucket::dangerous(&found.lifecycle().await.unwrap_or_default()) {
-        let what = format!("lifecycle rule {rule} deletes current objects; keys or packages may be among them");
-        let mend = format!("aws s3api get-bucket-lifecycle-configuration --bucket {} shows it", found.name());
-        findings.push(Finding::warning(NAME, what).mend(mend));
-    }
+    findings.extend(of_others(found).await);
     if !hidden.is_empty() {
         let what = format!("the caller may not see how it is set up: it lacks {}", hidden.join(", "));
         findings.push(Finding::unknown(NAME, what).mend("the policy fleetkey-controller-doctor has what it takes"));
     }
     Ok(findings)
+}
+
+/// What is said of a bucket that lets the caller in to nothing: `None` of one that does.
+async fn shut(found: &Bucket) -> Option<Finding> {
+    let [people, packages] = PROBES.map(|probe| found.list(probe));
+    let answers = [people.await.map(drop), packages.await.map(drop), found.tags().await.map(drop)];
+    if answers.iter().any(Result::is_ok) {
+        return None;
+    }
+    let other = answers.iter().filter_map(|answer| answer.as_ref().err()).find(|e| e.missing_permission().is_none());
+    if let Some(error) = other {
+        return Some(Finding::failed(NAME, error));
+    }
+    let what = format!(
+        "{} answers, and lets the caller in to nothing: she lacks s3:ListBucket, or the bucket is another account's",
+        found.name()
+    );
+    let mend =
+        "attach the policies of packaging/iam; names of buckets are shared by all accounts: --bucket gives another";
+    Some(Finding::unknown(NAME, what).mend(mend))
+}
+
+/// What others have set on the bucket that may harm: as far as the caller may see it.
+async fn of_others(found: &Bucket) -> Vec<Finding> {
+    let told = |what, verb: &str| {
+        Finding::warning(NAME, what).mend(format!("aws s3api {verb} --bucket {} shows it", found.name()))
+    };
+    let rules = bucket::dangerous(&found.lifecycle().await.unwrap_or_default()).into_iter().map(|rule| {
+        let what = format!("lifecycle rule {rule} deletes current objects; keys or packages may be among them");
+        told(what, "get-bucket-lifecycle-configuration")
+    });
+    let policy = found.policy().await.unwrap_or_default();
+    let statements = bucket::strangers(policy.as_ref()).into_iter().map(|statement| {
+        let what = format!(
+            "statement {statement} of its policy allows what it says; whoever may write in the bucket says who may log in"
+        );
+        told(what, "get-bucket-policy")
+    });
+    rules.chain(statements).collect()
 }
 
 /// What is open to others, or was left to chance, is worse than what is not kept.

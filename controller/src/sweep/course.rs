@@ -154,7 +154,8 @@ pub(crate) async fn carry_out(
     swept
 }
 
-/// Looks once more at what AWS does not guard: the things that are still to go, and what became of the others.
+/// Looks once more at what AWS does not guard, in each of its regions: the things that are still to go, and what became
+/// of the others.
 async fn check_again(
     ground: &Ground,
     sweep: &dyn Sweep,
@@ -164,20 +165,28 @@ async fn check_again(
     if sweep.about().guarded || interrupted.is_cancelled() {
         return (batch, Vec::new());
     }
-    let settled = |thing, fate, error| Swept { thing, fate, error };
-    match look(ground, sweep, None).await {
-        Ok(now) => {
-            let now: BTreeMap<_, _> = now.iter().map(|thing| (thing.place(), thing)).collect();
-            let unchanged =
-                |thing: &Thing| now.get(&thing.place()).is_some_and(|now| now.goes() && now.since == thing.since);
-            let (still, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(unchanged);
-            (still, others.into_iter().map(|thing| settled(thing, Fate::InUse, None)).collect())
-        }
-        Err(error) => {
-            let failed = |thing| settled(thing, Fate::Failed, Some(error.clone()));
-            (Vec::new(), batch.into_iter().map(failed).collect())
+    let mut of_region: BTreeMap<Option<String>, Vec<Thing>> = BTreeMap::new();
+    for thing in batch {
+        of_region.entry(thing.region.clone()).or_default().push(thing);
+    }
+    let (mut still, mut settled) = (Vec::new(), Vec::new());
+    for (region, things) in of_region {
+        match look(ground, sweep, region.as_deref()).await {
+            Ok(now) => {
+                let now: BTreeMap<_, _> = now.iter().map(|thing| (thing.place(), thing)).collect();
+                let unchanged =
+                    |thing: &Thing| now.get(&thing.place()).is_some_and(|now| now.goes() && now.since == thing.since);
+                let (unused, others): (Vec<_>, Vec<_>) = things.into_iter().partition(unchanged);
+                still.extend(unused);
+                settled.extend(others.into_iter().map(|thing| Swept { thing, fate: Fate::InUse, error: None }));
+            }
+            Err(error) => {
+                let failed = |thing| Swept { thing, fate: Fate::Failed, error: Some(error.clone()) };
+                settled.extend(things.into_iter().map(failed));
+            }
         }
     }
+    (still, settled)
 }
 
 async fn delete(ground: &Ground, sweep: &dyn Sweep, thing: Thing, interrupted: &CancellationToken) -> Swept {

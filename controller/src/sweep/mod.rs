@@ -58,7 +58,8 @@ pub(crate) struct About {
     pub(crate) regional: bool,
     /// Whether it is swept where no kind is named.
     pub(crate) unasked: bool,
-    /// Whether AWS itself deletes none that is in use. What it does not guard is looked at once more right before.
+    /// Whether AWS itself deletes none that is in use, or what is of no use once cannot be of use again. What it does not
+    /// guard is looked at once more right before.
     pub(crate) guarded: bool,
 }
 

@@ -1,8 +1,9 @@
 //! Instance profiles of roles, each with the IAM role in it, that no instance of any region has.
 //!
-//! IAM is one for all regions and refuses nothing: it would delete the profile of a box that runs. So every region must
-//! say that no instance has it. Only what `create` made counts: below its path, under the name that it gives to boxes
-//! of the namespace.
+//! IAM is one for all regions and refuses little: it would delete the profile of a box that runs. So every region must
+//! say that no instance has it. A role that another profile holds IAM would keep, though without its policies, so that
+//! it is asked for such profiles first. Only what `create` made counts: below its path, under the name that it gives to
+//! boxes of the namespace. Where one of the two is below another path, it is somebody else's, and stays.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,9 +13,9 @@ use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::ground::{AT_ONCE, Ground};
-use super::thing::{Thing, Verdict, is_of};
+use super::thing::{Thing, Verdict, is_of, unless_marked};
 use super::{About, Deleted, Sweep};
-use crate::aws::instance_profiles::{self, Made};
+use crate::aws::instance_profiles::{self, Made, PATH};
 use crate::aws::{CallError, instances};
 use crate::launch::{described, profile};
 
@@ -29,6 +30,17 @@ pub(super) struct Profiles;
 struct Pair {
     profile: Option<Made>,
     role: Option<Made>,
+}
+
+/// What is known of the use of a pair.
+#[derive(Debug, Default, Clone)]
+struct Use {
+    /// What has it, in words.
+    by: Option<String>,
+    /// When its role was last used.
+    last: Option<Timestamp>,
+    /// The tags of both.
+    tags: BTreeMap<String, String>,
 }
 
 impl Sweep for Profiles {
@@ -53,15 +65,7 @@ impl Sweep for Profiles {
                 ground.everywhere(async |ec2| instances::profiles(ec2).await).await?.into_iter().flatten().collect();
             let things = pairs.into_iter().map(|((of, _), name, pair)| {
                 let used = &used;
-                async move {
-                    let free = pair.profile.as_ref().is_none_or(|profile| !used.contains(&profile.arn));
-                    // What is in use anyway need not be asked when it was used.
-                    let last_used = match &pair.role {
-                        Some(role) if free => instance_profiles::last_used(iam, &role.name).await?,
-                        _ => None,
-                    };
-                    Ok::<_, CallError>(judge(of, &name, &pair, free, last_used))
-                }
+                async move { Ok::<_, CallError>(judge(of, &name, &pair, in_use(iam, &pair, used).await?)) }
             });
             stream::iter(things).buffered(AT_ONCE).try_collect().await
         }
@@ -71,12 +75,38 @@ impl Sweep for Profiles {
     fn delete<'a>(&'a self, ground: &'a Ground, thing: &'a Thing) -> LocalBoxFuture<'a, Result<Deleted, CallError>> {
         async move {
             let iam = &ground.iam;
+            let role = instance_profiles::about_role(iam, &thing.id).await?.filter(|role| role.path == PATH);
+            if role.is_some() && !instance_profiles::other_profiles(iam, &thing.id).await?.is_empty() {
+                return Ok(Deleted::InUse);
+            }
             instance_profiles::delete_whole_profile(iam, &thing.id).await?;
             instance_profiles::delete_whole_role(iam, &thing.id, true).await?;
             Ok(Deleted::Gone)
         }
         .boxed_local()
     }
+}
+
+/// What uses a pair, `used` being the ARNs of the profiles that instances have.
+async fn in_use(iam: &aws_sdk_iam::Client, pair: &Pair, used: &BTreeSet<String>) -> Result<Use, CallError> {
+    let mut found = Use::default();
+    if let Some(profile) = &pair.profile {
+        // Of what is in use anyway, nothing more need be asked.
+        if used.contains(&profile.arn) {
+            return Ok(Use { by: Some("an instance has it".to_owned()), ..found });
+        }
+        found.tags = instance_profiles::profile_tags(iam, &profile.name).await?;
+    }
+    if let Some(role) = &pair.role {
+        let others = instance_profiles::other_profiles(iam, &role.name).await?;
+        if let Some(other) = others.first() {
+            return Ok(Use { by: Some(format!("the instance profile {other} has its IAM role")), ..found });
+        }
+        let about = instance_profiles::about_role(iam, &role.name).await?.unwrap_or_default();
+        found.tags.extend(about.tags);
+        found.last = about.last_used;
+    }
+    Ok(found)
 }
 
 /// Profiles and roles together, by their name.
@@ -105,19 +135,15 @@ fn of(name: &str, pair: &Pair, namespace: &Namespace, regions: &[String]) -> Opt
     })
 }
 
-fn judge(of: AbsoluteName, name: &str, pair: &Pair, free: bool, last_used: Option<Timestamp>) -> Thing {
-    let verdict = if free {
-        let what = match (&pair.profile, &pair.role) {
-            (Some(_), Some(_)) => "no instance has it; its IAM role goes with it",
-            (Some(_), None) => "no instance has it",
-            (None, _) => "an IAM role in no instance profile",
-        };
-        Verdict::Unused(what.to_owned())
-    } else {
-        Verdict::Kept("an instance has it".to_owned())
+fn judge(of: AbsoluteName, name: &str, pair: &Pair, used: Use) -> Thing {
+    let what = match (&pair.profile, &pair.role) {
+        (Some(_), Some(_)) => "no instance has it; its IAM role goes with it",
+        (Some(_), None) => "no instance has it",
+        (None, _) => "an IAM role in no instance profile",
     };
+    let verdict = used.by.map_or_else(|| unless_marked(&used.tags, what), Verdict::Kept);
     let made = |one: &Option<Made>| one.as_ref().and_then(|one| one.since);
-    let since = last_used.max(made(&pair.profile)).max(made(&pair.role));
+    let since = used.last.max(made(&pair.profile)).max(made(&pair.role));
     Thing { of: Some(of), since, ..Thing::new(KIND, name, verdict) }
 }
 
@@ -163,11 +189,12 @@ mod tests {
         let pairs = pairs(vec![made("a", None)], vec![made("a", None), made("b", None)]);
         assert_eq!(pairs.len(), 2);
         let of = |name: &str| -> AbsoluteName { format!("/{name}").parse().unwrap() };
-        let used = "2026-03-01T00:00:00Z".parse().unwrap();
-        let thing = judge(of("a"), "a", &pairs["a"], true, Some(used));
-        assert_eq!((thing.goes(), thing.since), (true, Some(used)));
-        assert!(!judge(of("a"), "a", &pairs["a"], false, None).goes());
-        let alone = judge(of("b"), "b", &pairs["b"], true, None);
+        let last = Some("2026-03-01T00:00:00Z".parse().unwrap());
+        let thing = judge(of("a"), "a", &pairs["a"], Use { last, ..Use::default() });
+        assert_eq!((thing.goes(), thing.since), (true, last));
+        let by = Some("an instance has it".to_owned());
+        assert!(!judge(of("a"), "a", &pairs["a"], Use { by, ..Use::default() }).goes());
+        let alone = judge(of("b"), "b", &pairs["b"], Use::default());
         assert_eq!(alone.why(), "an IAM role in no instance profile");
     }
 }

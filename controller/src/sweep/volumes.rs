@@ -2,8 +2,9 @@
 //!
 //! Only those that carry the tag of the boxes that they are of. EC2 does not tell when a volume was detached, so that a
 //! disk that somebody has taken out for a while looks as one that is left over: none goes while a box of that name is
-//! there. Volumes that a role names are there to outlive boxes: they are a kind of their own, which goes only where it is
-//! named on the command line.
+//! there. Nor does EC2 know of that box: what it guards are volumes that are attached, and a box that is being launched
+//! attaches its volume only once it runs. Volumes that a role names are there to outlive boxes: they are a kind of their
+//! own, which goes only where it is named on the command line.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +37,7 @@ impl Volumes {
 
 impl Sweep for Volumes {
     fn about(&self) -> About {
-        About { kind: self.kind(), regional: true, unasked: !self.of_data, guarded: true }
+        About { kind: self.kind(), regional: true, unasked: !self.of_data, guarded: false }
     }
 
     fn look<'a>(&'a self, ground: &'a Ground, region: &'a str) -> LocalBoxFuture<'a, Result<Vec<Thing>, CallError>> {
@@ -68,9 +69,12 @@ impl Sweep for Volumes {
     }
 }
 
-/// Whether the volume has a name of its own, given by a role or by somebody: at the launch it has that of its box.
+/// Whether the volume holds data rather than a system: it has a name of its own, given by a role or by somebody, or it
+/// was made blank. At the launch all volumes have the name of their box, and keep it where a create was cut short
+/// before it gave them theirs; but a root volume comes of a snapshot.
 fn is_of_data(of: &AbsoluteName, volume: &Detached) -> bool {
-    volume.tags.contains_key(VOLUME_TAG) || volume.tags.get(NAME_TAG) != Some(&of.to_aws_name())
+    let named = volume.tags.contains_key(VOLUME_TAG) || volume.tags.get(NAME_TAG) != Some(&of.to_aws_name());
+    named || volume.snapshot.is_none()
 }
 
 fn judge(kind: &'static str, of: AbsoluteName, volume: Detached, boxes: &BTreeSet<AbsoluteName>) -> Thing {
@@ -92,17 +96,19 @@ mod tests {
 
     fn volume(name: &str) -> Detached {
         let tags = BTreeMap::from([(NAME_TAG.to_owned(), name.to_owned())]);
-        Detached { id: "vol-1".into(), gib: 100, kind: "gp3".into(), made: None, tags }
+        let snapshot = Some("snap-1".to_owned());
+        Detached { id: "vol-1".into(), gib: 100, kind: "gp3".into(), made: None, snapshot, tags }
     }
 
     #[test]
-    fn a_volume_with_a_name_of_its_own_holds_data() {
+    fn a_volume_with_a_name_of_its_own_or_made_blank_holds_data() {
         let of: AbsoluteName = "/prod/web".parse().unwrap();
         assert!(!is_of_data(&of, &volume("prod_web")));
         assert!(is_of_data(&of, &volume("prod_web_data")) && is_of_data(&of, &volume("mine")));
         let mut named = volume("prod_web");
         named.tags.insert(VOLUME_TAG.to_owned(), "data".to_owned());
         assert!(is_of_data(&of, &named));
+        assert!(is_of_data(&of, &Detached { snapshot: None, ..volume("prod_web") }));
     }
 
     #[test]

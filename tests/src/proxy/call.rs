@@ -17,6 +17,8 @@ pub struct Call {
     pub action: String,
     /// The request's path and query, as sent.
     pub target: String,
+    /// The account that must own the bucket, where a request to S3 says so.
+    pub owner: Option<String>,
     /// The request's body.
     pub body: Vec<u8>,
     /// The status of the answer; `None` when there was none.
@@ -27,7 +29,7 @@ pub struct Call {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { service, region, action, target, body, status, took } = self;
+        let Self { service, region, action, target, body, status, took, .. } = self;
         write!(f, "{service}:{action} {region} {target} + {} bytes -> {status:?} in {took:?}", body.len())
     }
 }
@@ -50,7 +52,8 @@ pub fn classify(request: &Message) -> Call {
         _ => action(request).unwrap_or_else(|| request.method().to_owned()),
     };
     let (target, body) = (request.target().to_owned(), request.body.clone());
-    Call { service, region, action, target, body, status: None, took: Duration::ZERO }
+    let owner = request.header("x-amz-expected-bucket-owner").map(str::to_owned);
+    Call { service, region, action, target, owner, body, status: None, took: Duration::ZERO }
 }
 
 /// A part, counted from 0, of `Credential=KEY/DATE/REGION/SERVICE/aws4_request`, in the header or a presigned URL.

@@ -1,6 +1,7 @@
 //! Keys and packages in the bucket.
 
 use anyhow::{Context as _, Result};
+use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::proxy::Fault;
 use serde_json::{Value, json};
@@ -92,6 +93,32 @@ async fn a_key_that_is_registered_while_somebody_is_asked_stays() -> Result<()> 
     };
     assert_eq!((result(&late).as_deref(), result(&unused).as_deref()), (Some("in use"), Some("deleted")));
     assert_eq!(ground.cloud().objects("ssh_pubkey:").await?.into_keys().collect::<Vec<_>>(), [name(&late)]);
+    Ok(())
+}
+
+/// moto lets every account at every bucket, whoever must own it: S3's answer is put in its mouth.
+#[tokio::test]
+async fn nothing_goes_of_a_bucket_of_another_account() -> Result<()> {
+    let (ground, other) = (Ground::new().await?, Cloud::new().await?);
+    let key = TestKey::new("theirs")?;
+    let object = format!("ssh_pubkey:{}", key.public().ec2_fingerprint());
+    for object in [object, format!("status/{GONE}.json")] {
+        other.put_object(&object, key.line(), &[]).await?;
+    }
+    let owner = other.account_id().to_owned();
+    ground.proxy.play(move |call| {
+        let wrong = call.service == "s3" && call.owner.as_ref().is_some_and(|named| *named != owner);
+        // An answer to HEAD has no body.
+        let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        wrong.then(|| (403, if call.action == "HeadBucket" { String::new() } else { denied.to_owned() }))
+    });
+    let bucket = other.bucket();
+    let all = ["--bucket", &bucket, "--only", "keys", "status", "--older-than", "0s", "--yes", "--output", "json"];
+    let ran = ground.cleanup(&all).await?.ended(1);
+    assert_eq!(swept(&ran)?, Vec::<String>::new());
+    let hint = format!("hint: or the bucket {bucket} is another account's, of which nothing is swept");
+    assert!(ran.stderr.contains(&hint), "{}", ran.stderr);
+    assert_eq!(other.objects("").await?.len(), 2);
     Ok(())
 }
 

@@ -65,9 +65,11 @@ async fn snapshots_of_images_that_are_gone_are_swept_in_all_regions_and_no_other
 async fn detached_volumes_of_boxes_that_are_gone_are_swept_and_those_of_data_only_when_named() -> Result<()> {
     let ground = Ground::new().await?;
     let web = ("fleetkey:box", "/prod/web");
-    let left = ground.volume(HERE, &[("Name", "prod_web"), web]).await?;
+    let left = ground.root_volume(HERE, &[("Name", "prod_web"), web]).await?;
+    // Made blank by a launch that was cut short before it gave its volumes their names.
+    let blank = ground.volume(HERE, &[("Name", "prod_web"), web]).await?;
     let data = ground.volume(HERE, &[("Name", "prod_web_data"), web]).await?;
-    let kept = ground.volume(HERE, &[("Name", "prod_web"), web, ("fleetkey:keep", "")]).await?;
+    let kept = ground.root_volume(HERE, &[("Name", "prod_web"), web, ("fleetkey:keep", "")]).await?;
     for tags in [
         &[("Name", "prod_web")][..],
         &[("Name", "prod_web"), ("fleetkey:box", "/other/web")],
@@ -83,7 +85,7 @@ async fn detached_volumes_of_boxes_that_are_gone_are_swept_and_those_of_data_onl
     let root = root.volume_id().context("it has an id")?.to_owned();
     let tag = |value: &str| aws_sdk_ec2::types::Tag::builder().key("fleetkey:box").value(value).build();
     ground.cloud().ec2().create_tags().resources(&root).tags(tag("/prod/other")).send().await?;
-    let rescue = ground.volume(HERE, &[("Name", "prod_other"), ("fleetkey:box", "/prod/other")]).await?;
+    let rescue = ground.root_volume(HERE, &[("Name", "prod_other"), ("fleetkey:box", "/prod/other")]).await?;
 
     let here = ["--region", HERE, "--only", "volumes"];
     let all = ["--output", "json", "--older-than", "0s", "--dry-run", "-v"];
@@ -97,10 +99,36 @@ async fn detached_volumes_of_boxes_that_are_gone_are_swept_and_those_of_data_onl
     assert_eq!(ground.sweep(&here).await?, [format!("volumes {left} deleted")]);
     assert_eq!(ground.sweep(&["--region", HERE]).await?, Vec::<String>::new());
     let named = ground.sweep(&["--region", HERE, "--only", "data-volumes"]).await?;
-    assert_eq!(named, [format!("data-volumes {data} deleted")]);
+    let mut expected = [blank, data].map(|id| format!("data-volumes {id} deleted"));
+    expected.sort();
+    assert_eq!(named, expected);
     ground.cloud().ec2().terminate_instances().instance_ids(other).send().await?;
     assert_eq!(ground.sweep(&here).await?, [format!("volumes {rescue} deleted")]);
     assert_eq!(ground.cloud().ec2().describe_volumes().send().await?.volumes().len(), 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_volume_whose_box_comes_back_while_somebody_is_asked_stays() -> Result<()> {
+    let ground = Ground::new().await?;
+    let data = async |name: &str, region: &str| {
+        let (tag, of) = (format!("prod_{name}_data"), format!("/prod/{name}"));
+        ground.volume(region, &[("Name", &tag), ("fleetkey:box", &of)]).await
+    };
+    let (taken, gone, far) = (data("web", HERE).await?, data("db", HERE).await?, data("web", ELSEWHERE).await?);
+    let words = ["cleanup", "--namespace", "/prod/", "--only", "data-volumes", "--older-than", "0s"];
+    // The box is there and attaches the volume only once it runs, so that EC2 would delete it.
+    let come = async || launch_box(ground.cloud(), "prod_web").await.map(drop);
+    let ran = ground.operator.asked(&words, "y\n", come).await?.ended(0);
+    assert!(ran.stdout.contains("Delete for good: 3 data-volumes ("), "{}", ran.stdout);
+    let result = |id: &str| {
+        let line = ran.stdout.lines().rev().find(|line| line.contains(id));
+        line.map(|line| line.trim_end().rsplit("  ").next().unwrap_or_default().to_owned())
+    };
+    let results = [&taken, &gone, &far].map(|id| result(id));
+    assert_eq!(results.each_ref().map(Option::as_deref), [Some("in use"), Some("deleted"), Some("deleted")]);
+    let there = ground.cloud().ec2().describe_volumes().volume_ids(&taken).send().await?;
+    assert_eq!(there.volumes().len(), 1);
     Ok(())
 }
 

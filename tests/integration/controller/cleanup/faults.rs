@@ -34,7 +34,7 @@ const ASKED: [(&str, &[&str]); 7] = [
 /// One thing to sweep of each kind.
 async fn litter(ground: &Ground) -> Result<()> {
     ground.left_snapshot(HERE).await?;
-    ground.volume(HERE, &[("Name", "prod_web"), ("fleetkey:box", "/prod/web")]).await?;
+    ground.root_volume(HERE, &[("Name", "prod_web"), ("fleetkey:box", "/prod/web")]).await?;
     ground.group("prod_web", &[("fleetkey:box", "/prod/web")]).await?;
     ground.agents_queue(GONE).await?;
     ground.status(GONE).await?;

@@ -57,11 +57,21 @@ impl Ground {
         aws_sdk_ec2::Client::new(&config)
     }
 
-    /// A volume with these tags.
+    /// A volume with these tags, made blank.
     pub(super) async fn volume(&self, region: &str, tags: Tags<'_>) -> Result<String> {
+        self.volume_from(region, None, tags).await
+    }
+
+    /// A volume with these tags, made of a snapshot as a root volume is.
+    pub(super) async fn root_volume(&self, region: &str, tags: Tags<'_>) -> Result<String> {
+        let snapshot = self.snapshot(region, &[]).await?;
+        self.volume_from(region, Some(snapshot), tags).await
+    }
+
+    async fn volume_from(&self, region: &str, snapshot: Option<String>, tags: Tags<'_>) -> Result<String> {
         let call = self.ec2(region).create_volume().availability_zone(format!("{region}a")).size(8);
-        let made =
-            call.volume_type(VolumeType::Gp3).set_tag_specifications(tagged(ResourceType::Volume, tags)).send().await?;
+        let call = call.volume_type(VolumeType::Gp3).set_snapshot_id(snapshot);
+        let made = call.set_tag_specifications(tagged(ResourceType::Volume, tags)).send().await?;
         made.volume_id.context("a volume has an id")
     }
 

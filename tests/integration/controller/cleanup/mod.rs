@@ -6,4 +6,5 @@ mod ec2;
 mod faults;
 mod ground;
 mod permissions;
+mod profiles;
 mod queues;

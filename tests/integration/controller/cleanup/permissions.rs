@@ -13,7 +13,7 @@ const HERE: &str = "us-west-2";
 async fn litter(ground: &Ground, key: &TestKey) -> Result<()> {
     let cloud: &Cloud = ground.cloud();
     ground.left_snapshot(HERE).await?;
-    ground.volume(HERE, &[("Name", "prod_web"), ("fleetkey:box", "/prod/web")]).await?;
+    ground.root_volume(HERE, &[("Name", "prod_web"), ("fleetkey:box", "/prod/web")]).await?;
     ground.group("prod_web", &[("fleetkey:box", "/prod/web")]).await?;
     ground.agents_queue(GONE).await?;
     let name = format!("ssh_pubkey:{}", TestKey::rsa()?.public().ec2_fingerprint());
@@ -76,6 +76,7 @@ async fn cleaning_up_needs_every_permission_of_its_policy_and_no_other() -> Resu
                 "iam:ListRoles",
                 "iam:GetRole",
                 "iam:GetInstanceProfile",
+                "iam:ListInstanceProfilesForRole",
                 "iam:RemoveRoleFromInstanceProfile",
                 "iam:DeleteInstanceProfile",
                 "iam:ListRolePolicies",

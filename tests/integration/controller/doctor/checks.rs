@@ -86,6 +86,43 @@ async fn a_bucket_that_was_not_set_up_is_told_setting_by_setting() -> Result<()>
 }
 
 #[tokio::test]
+async fn a_statement_of_others_in_the_buckets_policy_is_told() -> Result<()> {
+    let operator = at_work().await?;
+    let bucket = operator.cloud.bucket();
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [{"Sid": "Bobs", "Effect": "Allow",
+        "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "s3:PutObject",
+        "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
+    operator.cloud.s3().put_bucket_policy().bucket(&bucket).policy(policy.to_string()).send().await?;
+    let found = lines(&doctor(&operator, &[]).await?.ended(0))?;
+    told(&found, "bucket", "warning statement Bobs of its policy allows what it says", "get-bucket-policy");
+    Ok(())
+}
+
+/// moto lets every account at every bucket, so that what S3 says is put in its mouth.
+#[tokio::test]
+async fn a_bucket_that_lets_the_caller_in_to_nothing_is_not_called_ok() -> Result<()> {
+    let mut operator = at_work().await?;
+    let proxy = Proxy::start(Moto::shared()?.address())?;
+    operator.go_through(proxy.endpoint());
+    proxy.play(|call| {
+        let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
+        let body = if call.action.starts_with("Head") { "" } else { denied };
+        (call.service == "s3").then(|| (403, body.to_owned()))
+    });
+    let found = lines(&doctor(&operator, &["--as", "publishers"]).await?)?;
+    let said = of(&found, "bucket");
+    let begins = format!("unknown {} answers, and lets the caller in to nothing", operator.cloud.bucket());
+    assert!(said.len() == 1 && said[0].starts_with(&begins), "{said:?}");
+
+    // Who may list by prefix alone is refused at first, too.
+    proxy.heal();
+    proxy.answer("s3:HeadBucket", 403, "");
+    let found = lines(&doctor(&operator, &["--as", "publishers"]).await?)?;
+    told(&found, "bucket", &format!("ok {} in us-west-2", operator.cloud.bucket()), "");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_that_is_revoked_or_over_lets_nobody_in_and_is_told() -> Result<()> {
     let operator = at_work().await?;
     let (over, soon, good) = (TestKey::new("over")?, TestKey::new("soon")?, TestKey::new("good")?);

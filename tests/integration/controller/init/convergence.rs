@@ -115,6 +115,33 @@ async fn only_what_differs_is_changed_and_what_others_set_beside_it_stays() -> R
 }
 
 #[tokio::test]
+async fn what_others_set_while_somebody_is_asked_stays_too() -> Result<()> {
+    let operator = bare().await?;
+    init(&operator, &["--no-policies"]).await?.ended(0);
+    let (s3, name) = (operator.cloud.s3(), operator.cloud.bucket());
+    s3.delete_bucket_tagging().bucket(&name).send().await?;
+    s3.delete_bucket_lifecycle().bucket(&name).send().await?;
+    let logs = LifecycleRule::builder()
+        .id("logs")
+        .filter(LifecycleRuleFilter::builder().prefix("logs/").build())
+        .status(ExpirationStatus::Enabled)
+        .expiration(LifecycleExpiration::builder().days(30).build())
+        .build()?;
+    let theirs = BucketLifecycleConfiguration::builder().rules(logs.clone()).build()?;
+    let tags = Tagging::builder().tag_set(Tag::builder().key("team").value("web").build()?).build()?;
+    let set = async || {
+        s3.put_bucket_lifecycle_configuration().bucket(&name).lifecycle_configuration(theirs).send().await?;
+        s3.put_bucket_tagging().bucket(&name).tagging(tags).send().await?;
+        Ok(())
+    };
+    operator.asked(&["init", "--no-policies"], "y\n", set).await?.ended(0);
+    let is = bucket(&operator.cloud).await?;
+    assert_eq!(is.tags.keys().collect::<Vec<_>>(), ["fleetkey:created-by", "team"]);
+    assert!(is.rules.contains(&logs) && is.rules.len() == 3, "{:?}", is.rules);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_rule_of_others_that_would_delete_keys_is_told() -> Result<()> {
     let operator = bare().await?;
     init(&operator, &["--no-policies"]).await?.ended(0);

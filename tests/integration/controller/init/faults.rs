@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use fleetkey_tests::moto::Moto;
 use fleetkey_tests::proxy::{Fault, Proxy};
+use fleetkey_tests::tls::TestCa;
 use nix::sys::signal::Signal;
 
 use super::super::fleetkey::Operator;
@@ -118,6 +119,29 @@ async fn a_bucket_of_somebody_else_is_refused_until_it_is_adopted() -> Result<()
     assert_eq!(bucket(&operator.cloud).await?.versioning, "Enabled");
     assert!(operator.cloud.objects("").await?.contains_key("reports/2026.csv"));
     assert_eq!(changed(&init(&operator, &["--no-policies"]).await?.ended(0))?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_statement_of_others_that_lets_somebody_in_is_told_and_is_why_s3_may_refuse_the_policy() -> Result<()> {
+    let mut operator = Operator::new("alice").await?;
+    let bucket = operator.cloud.bucket();
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [{"Sid": "Everybody", "Effect": "Allow",
+        "Principal": "*", "Action": "s3:PutObject", "Resource": format!("arn:aws:s3:::{bucket}/*")}]});
+    operator.cloud.s3().put_bucket_policy().bucket(&bucket).policy(policy.to_string()).send().await?;
+    let ca = TestCa::new()?;
+    let proxy = Proxy::start_tls(Moto::shared()?.address(), &ca)?;
+    operator.go_through(proxy.endpoint());
+    proxy.spoil("s3:PutBucketPolicy", Fault::Refuse("AccessDenied", "Access Denied"));
+    let bundle = ca.ca_bundle();
+    let bundle = bundle.to_str().context("the path is text")?;
+    let variables = [("FLEETKEY_ZONE", "us-west-2a"), ("SSL_CERT_FILE", bundle)];
+    let ran = operator.run_with(&["init", "--yes", "--no-policies"], &variables).await?.ended(1);
+    let warning = "warning: statement Everybody of the bucket's policy, which is not Fleetkey's, allows what it says";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    let hint = "S3 takes no policy that lets in everybody: look at Everybody in aws s3api get-bucket-policy";
+    assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("packaging/iam names the policy that has it"), "{}", ran.stderr);
     Ok(())
 }
 

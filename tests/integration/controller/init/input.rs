@@ -16,6 +16,8 @@ async fn what_cannot_be_is_refused_before_aws_is_asked() -> Result<()> {
         (&["init", "--yes", "--drop-region", "x/y"], "--drop-region \"x/y\" is not a valid region name"),
         (&["init", "--yes", "--drop-region", "us-west-2"], "us-west-2 is both to be set up and to be dropped"),
         (&["init", "--yes", "--for", "everybody"], "invalid value 'everybody'"),
+        (&["init", "--yes", "--for", "administrators"], "invalid value 'administrators' for '--for <WHO>'"),
+        (&["init", "--yes", "--no-policies", "--drop-region", "eu-west-1"], "cannot be used with"),
         (&["init", "--yes", "--for", "agents", "--no-policies"], "cannot be used with"),
         (&["init", "--print", "pulumi"], "invalid value 'pulumi'"),
         (&["init", "--print", "terraform", "--yes"], "cannot be used with"),
