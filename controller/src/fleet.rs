@@ -81,7 +81,14 @@ impl Fleet {
     pub(crate) async fn me(&self) -> anyhow::Result<PersonName> {
         match &self.me {
             Some(me) => Ok(me.clone()),
-            None => Ok(self.caller().await?.person()?),
+            None => self.caller().await?.person().map_err(|error| {
+                // The flags that name somebody are not the same for all commands; these do for all.
+                anyhow::Error::from(error).context(
+                    Refusal::usage("it is not known who __me__ is")
+                        .hint("say so by FLEETKEY_ME, or me of the configuration, such as export FLEETKEY_ME=alice")
+                        .hint("or name those who are to log in: create --keypairs, FLEETKEY_KEYPAIRS"),
+                )
+            }),
         }
     }
 

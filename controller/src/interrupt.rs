@@ -17,6 +17,12 @@ pub(crate) fn listen() -> std::io::Result<CancellationToken> {
     Ok(token)
 }
 
+/// Ends the program where it stands, as one that was interrupted.
+#[expect(clippy::exit, reason = "nothing of this program is to go on")]
+pub(crate) fn end() -> ! {
+    std::process::exit(INTERRUPTED)
+}
+
 async fn hear(mut interrupt: Signal, mut terminate: Signal, token: CancellationToken) {
     loop {
         tokio::select! {
@@ -25,8 +31,7 @@ async fn hear(mut interrupt: Signal, mut terminate: Signal, token: CancellationT
         }
         if token.is_cancelled() {
             // Whoever asks twice does not want to wait for what is being undone.
-            #[expect(clippy::exit, reason = "nothing of this program is to go on")]
-            std::process::exit(INTERRUPTED);
+            end();
         }
         token.cancel();
     }

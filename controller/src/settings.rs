@@ -27,7 +27,7 @@ mod tests;
 pub(crate) const DEFAULT_TOPIC: &str = "fleetkey-agent-notifications";
 
 /// AWS's own variable for a profile of its own configuration.
-const AWS_PROFILE_VARIABLE: &str = "AWS_PROFILE";
+pub(crate) const AWS_PROFILE_VARIABLE: &str = "AWS_PROFILE";
 
 /// The flags that say where things are.
 #[derive(Debug, Clone, Default, Args)]
@@ -95,6 +95,8 @@ pub(crate) fn variables(env: impl Fn(&str) -> Option<String>) -> Fragment {
 /// What flags, variables and the configuration come to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
+    /// The profile of Fleetkey's configuration that counts, whoever chose it.
+    pub(crate) profile: Option<String>,
     /// The profile of AWS's configuration to act with; `None` leaves it to AWS's own variables.
     pub(crate) aws_profile: Option<String>,
     /// The region asked for; `None` leaves it to AWS's own configuration.
@@ -249,6 +251,7 @@ impl Settings {
         let text = |written: Option<Text>| written.map(|written| written.value);
         let by_flag = |region: &Text| matches!(region.origin, Origin::Flag(_));
         Ok(Self {
+            profile: text(configured.profile.clone()),
             aws_profile: text(laid.aws_profile),
             only_region: text(laid.region.clone().filter(by_flag)),
             region: text(laid.region),

@@ -2,6 +2,7 @@
 //! a stand-in where only the package itself matters.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -28,17 +29,26 @@ impl Packages {
 
     /// Those with this program in the agent's place.
     pub fn of(agent: &Path) -> Result<Self> {
-        let folder = Scratch::new()?;
-        let programs = folder.path().join("programs");
-        fs::create_dir(&programs)?;
-        std::os::unix::fs::symlink(agent, programs.join("fleetkey-agent"))?;
+        let (folder, programs) = Self::programs(agent)?;
         build(&programs, &folder.path().join("packages"), std::env::consts::ARCH)?;
         Ok(Self { folder })
     }
 
     /// Those of a program that does nothing: quickly made.
     pub fn stand_in() -> Result<Self> {
-        Self::of(Path::new("/bin/true"))
+        let (folder, programs) = Self::programs(Path::new("/bin/true"))?;
+        let says = stand_in_sayer(folder.path())?;
+        build_saying(&programs, &folder.path().join("packages"), std::env::consts::ARCH, &says)?;
+        Ok(Self { folder })
+    }
+
+    /// A folder, and in it one of programs with this agent.
+    fn programs(agent: &Path) -> Result<(Scratch, PathBuf)> {
+        let folder = Scratch::new()?;
+        let programs = folder.path().join("programs");
+        fs::create_dir(&programs)?;
+        std::os::unix::fs::symlink(agent, programs.join("fleetkey-agent"))?;
+        Ok((folder, programs))
     }
 
     /// The Debian package.
@@ -74,12 +84,30 @@ impl Packages {
     }
 }
 
+/// What says a manual page and completions in place of fleetkey, and of the agent beside it: its path, in a new folder in
+/// this one.
+pub fn stand_in_sayer(folder: &Path) -> Result<PathBuf> {
+    let folder = folder.join("says");
+    fs::create_dir(&folder)?;
+    for (program, section) in [("fleetkey", 1), ("fleetkey-agent", 8)] {
+        let page = format!(".TH {program} {section}\\n.SH NAME\\n{program} \\\\- a stand-in\\n");
+        let script = format!(
+            "#!/bin/sh\nif [ \"$1\" = man ]; then printf '{page}' >\"$2/{program}.{section}\"; else echo for \"$2\"; fi\n"
+        );
+        let path = folder.join(program);
+        fs::write(&path, script)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(folder.join("fleetkey"))
+}
+
 /// Runs `packaging/build` and says what it printed.
 pub fn build(programs: &Path, output: &Path, arch: &str) -> Result<String> {
     run(builder(programs, output, arch))
 }
 
-/// The same with this program, in place of fleetkey's own, for what fleetkey says: manual pages and completions.
+/// The same with this program, in place of fleetkey's own, for what fleetkey says, manual pages and completions, and with
+/// the agent beside it for the agent's.
 pub fn build_saying(programs: &Path, output: &Path, arch: &str, says: &Path) -> Result<String> {
     let mut command = builder(programs, output, arch);
     command.arg(format!("says={}", says.display()));

@@ -23,6 +23,7 @@ use crate::write::{HELPER_ARGUMENT, helper_main};
 mod authorized_keys;
 mod check_config;
 mod explain;
+mod man;
 mod output;
 mod run;
 mod status;
@@ -70,6 +71,8 @@ enum Command {
     AuthorizedKeys(authorized_keys::AuthorizedKeys),
     /// Say whether a key is let in here, by which grant, and if not, what is missing
     Explain(explain::Explain),
+    #[command(hide = true)]
+    Man(man::Man),
 }
 
 /// What the commands have in common that read the configuration.
@@ -199,6 +202,7 @@ fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Stay(command) => command.execute(),
         Command::AuthorizedKeys(command) => command.execute(),
         Command::Explain(command) => command.execute(),
+        Command::Man(command) => command.execute(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! there is no socket, no file and no folder that others could write to, and whoever makes such a process by other means
 //! can do what `stay` lets them do anyway: keep the box on. Nothing that a user does here can power it off.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -43,14 +44,20 @@ pub(super) struct Hold {
     pub(super) left: Duration,
 }
 
-/// Those who hold the box on at `now`, since boot. A hold counts from the start of its process, for what it asks and no
-/// longer than `most`.
+/// Those who hold the box on at `now`, since boot: each user once, however many of these processes a user has, who holds it
+/// longest first. A hold counts from the start of its process, for what it asks and no longer than `most`.
 pub(super) fn holds(processes: &[Process], most: Duration, now: Duration) -> Vec<Hold> {
-    let hold = |process: &Process| {
-        let left = (process.started + asked(&process.name)?.min(most)).saturating_sub(now);
-        (!left.is_zero()).then_some(Hold { user: process.user, left })
-    };
-    processes.iter().filter_map(hold).collect()
+    let mut longest: BTreeMap<u32, Duration> = BTreeMap::new();
+    for process in processes {
+        let Some(asked) = asked(&process.name) else { continue };
+        let left = (process.started + asked.min(most)).saturating_sub(now);
+        let before = longest.entry(process.user).or_default();
+        *before = left.max(*before);
+    }
+    let longest = longest.into_iter().filter(|(_, left)| !left.is_zero());
+    let mut holds: Vec<Hold> = longest.map(|(user, left)| Hold { user, left }).collect();
+    holds.sort_by_key(|hold| std::cmp::Reverse(hold.left));
+    holds
 }
 
 /// For how long a process of this name asks; `None` when it is none of these.
@@ -158,6 +165,15 @@ mod tests {
         let most = Duration::from_hours(2);
         assert_eq!(left("fleetkey+99999m", 100, most, 100), Some(120));
         assert_eq!(left("fleetkey+99999m", 100, most, 220), None);
+    }
+
+    #[test]
+    fn t8_a_user_with_a_thousand_holders_is_one_who_holds_the_box_on() {
+        let mut many: Vec<Process> = (0..1000).map(|at| process(1001, "fleetkey+60m", at)).collect();
+        many.extend([process(1000, "fleetkey+60m", 900), process(1002, "fleetkey+240m", 900)]);
+        let found = holds(&many, DAY, Duration::from_mins(1000));
+        let found: Vec<(u32, u64)> = found.iter().map(|hold| (hold.user, hold.left.as_secs() / 60)).collect();
+        assert_eq!(found, [(1002, 140), (1001, 59)]);
     }
 
     #[test]

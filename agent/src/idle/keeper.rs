@@ -95,6 +95,7 @@ impl Watch {
     async fn run(mut self, cancel: CancellationToken) {
         let boot_id = Moment::now().boot_id;
         let mut state = self.restore(&boot_id).await;
+        let mut fault = None;
         loop {
             let looked = tokio::select! {
                 () = cancel.cancelled() => return,
@@ -103,15 +104,18 @@ impl Watch {
             let reasons = looked.reasons(&self.settings);
             let (next, effect) = state.step(!reasons.is_empty(), &self.settings, since_boot());
             state = next;
-            let mut fault = None;
-            match effect {
-                Some(Effect::PowerOff) => fault = self.power_off().await.err(),
-                Some(effect) => self.tell(effect, &reasons),
-                None => {}
-            }
+            let asked = match effect {
+                Some(Effect::PowerOff) => Some(self.power_off().await),
+                Some(effect) => {
+                    self.tell(effect, &reasons);
+                    None
+                }
+                None => None,
+            };
+            fault = standing(fault, asked, state.left(&self.settings).is_none());
             self.save(&boot_id, &state).await;
             self.put_up(&looked).await;
-            self.show(&state, reasons, fault);
+            self.show(&state, reasons, fault.clone());
             tokio::select! {
                 () = cancel.cancelled() => return,
                 () = sleep(state.next_look(&self.settings)) => {}
@@ -140,8 +144,9 @@ impl Watch {
             Effect::Warn(left) => tracing::warn!(
                 action = "autostop",
                 decision = "warn",
-                "nobody uses this box: it powers off in {}; to hold it off: fleetkey-agent stay 4h",
-                whole(left)
+                "nobody uses this box: it powers off in {}; to hold it off: {}",
+                whole(left),
+                notice::advice(&self.settings)
             ),
             Effect::PowerOff => {}
         }
@@ -214,6 +219,15 @@ impl Watch {
     }
 }
 
+/// Why the box could not be powered off, after a look at which it was `asked` to be, or was not: what was so stays so until
+/// it is asked again, or is held on and need not go.
+fn standing(fault: Option<String>, asked: Option<Result<(), String>>, held: bool) -> Option<String> {
+    match asked {
+        Some(outcome) => outcome.err(),
+        None => fault.filter(|_| !held),
+    }
+}
+
 /// Hands the wish to systemd, which stops everything in order.
 async fn power_off() -> Result<(), String> {
     let mut systemctl = Command::new("systemctl");
@@ -227,5 +241,21 @@ async fn power_off() -> Result<(), String> {
         }
         Ok(Err(error)) => Err(format!("systemctl cannot be run: {error}")),
         Err(_) => Err(format!("systemctl poweroff gave no answer within {} s", POWER_OFF_LIMIT.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_box_could_not_be_powered_off_is_told_until_it_is_asked_again_or_held_on() {
+        let failed = || Some("systemctl cannot be run".to_owned());
+        let refused = Some(Err("systemctl cannot be run".to_owned()));
+        assert_eq!(standing(None, refused, false), failed());
+        assert_eq!(standing(failed(), None, false), failed());
+        assert_eq!(standing(failed(), Some(Ok(())), false), None);
+        assert_eq!(standing(failed(), None, true), None);
+        assert_eq!(standing(None, None, false), None);
     }
 }

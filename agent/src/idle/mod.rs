@@ -31,6 +31,16 @@ mod processes;
 
 pub use keeper::Keeper;
 
+/// How many people are named where everybody reads it: what each can make longer must not push out what matters.
+const NAMED: usize = 10;
+
+/// Names for one line, no more than [`NAMED`] of them.
+fn in_words(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names[..names.len() - more].join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
+}
+
 /// How it stands with powering off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AutostopStatus {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan as _};
 
+use super::NAMED;
 use crate::config::settings::{AutostopAction, AutostopSettings};
 use crate::write::{open_private_folder, replace_file};
 
@@ -18,6 +19,8 @@ use crate::write::{open_private_folder, replace_file};
 const FOLDER: &str = "/run/motd.d";
 /// The file in it.
 const FILE: &str = "fleetkey";
+/// For how long the box is held on by the command that people are told, unless that is more than they may ask for.
+const ADVISED: Duration = Duration::from_hours(4);
 /// What others need to read what is in the folder.
 const READABLE: u32 = 0o055;
 
@@ -30,13 +33,23 @@ pub fn text(settings: &AutostopSettings, holds: &[(String, Duration)], now: Time
     };
     let rule = format!(
         "This box {end} after {after} without a session and with little load.\n\
-         To hold it off: fleetkey-agent stay 4h\n"
+         To hold it off: {}\n",
+        advice(settings)
     );
     let hold = |(name, left): &(String, Duration)| {
         let name: String = name.chars().filter(|c| !c.is_control()).collect();
         format!("{name} holds it on until {}.\n", minute(now, *left))
     };
-    std::iter::once(rule).chain(holds.iter().map(hold)).collect()
+    // One that is too long is shown to nobody.
+    let more = holds.len().checked_sub(NAMED).filter(|more| *more > 0);
+    let more = more.map(|more| format!("So do {more} more.\n"));
+    std::iter::once(rule).chain(holds.iter().take(NAMED).map(hold)).chain(more).collect()
+}
+
+/// The command that holds the box on, for a time that it allows.
+pub(super) fn advice(settings: &AutostopSettings) -> String {
+    let time = humantime::format_duration(ADVISED.min(settings.max_stay)).to_string();
+    format!("fleetkey-agent stay {}", time.replace(' ', ""))
 }
 
 /// The minute in which a time is over.
@@ -88,5 +101,24 @@ mod tests {
         ");
         settings.action = AutostopAction::Terminate;
         assert!(text(&settings, &[], now).starts_with("This box is TERMINATED, its disks with it, after 2h"));
+
+        // What is told can be done.
+        settings.max_stay = Duration::from_mins(90);
+        assert_eq!(advice(&settings), "fleetkey-agent stay 1h30m");
+        assert!(text(&settings, &[], now).contains("\nTo hold it off: fleetkey-agent stay 1h30m\n"));
+    }
+
+    #[test]
+    fn t8_a_crowd_that_holds_the_box_on_hides_nothing_of_the_notice() {
+        let settings = AutostopSettings {
+            after: Duration::from_hours(2),
+            action: AutostopAction::Terminate,
+            max_load: 0.5,
+            max_stay: Duration::from_hours(24),
+        };
+        let holds: Vec<_> = (0..1000).map(|at| (format!("user {at}"), Duration::from_hours(1))).collect();
+        let text = text(&settings, &holds, "2026-11-28T12:40:59Z".parse().unwrap());
+        assert!(text.starts_with("This box is TERMINATED") && text.ends_with("\nSo do 990 more.\n"), "{text}");
+        assert_eq!(text.lines().count(), 13);
     }
 }

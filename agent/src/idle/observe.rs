@@ -2,6 +2,7 @@
 //!
 //! Reads, and changes nothing. What cannot be told holds the box on: an error is never taken for nobody.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use fleetkey_common::error_text::one_line;
 use nix::unistd::{Uid, User};
 
 use super::hold::{Hold, holds};
-use super::logind;
 use super::processes::{self, sessions, work};
+use super::{in_words, logind};
 use crate::clock::since_boot;
 use crate::config::settings::AutostopSettings;
 
@@ -22,9 +23,9 @@ const STRANGER: &str = "sshd";
 /// What was seen.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Seen {
-    /// Who has a session, a name for each.
+    /// Who has a session.
     pub sessions: Vec<String>,
-    /// Who holds the box on, and for how long yet.
+    /// Who holds the box on, each once, and for how long yet; the longest first.
     pub holds: Vec<(String, Duration)>,
     /// The load, averaged over five minutes.
     pub load: f64,
@@ -41,14 +42,14 @@ impl Seen {
     pub fn reasons(&self, settings: &AutostopSettings) -> Vec<String> {
         let mut reasons = Vec::new();
         if !self.sessions.is_empty() {
-            let mut names = self.sessions.clone();
-            names.sort();
+            let mut names: Vec<_> = self.sessions.iter().map(String::as_str).collect();
+            names.sort_unstable();
             names.dedup();
-            reasons.push(format!("logged in: {}", names.join(", ")));
+            reasons.push(format!("logged in: {}", in_words(&names)));
         }
         if !self.holds.is_empty() {
             let names: Vec<_> = self.holds.iter().map(|(name, _)| name.as_str()).collect();
-            reasons.push(format!("stay, by {}", names.join(", ")));
+            reasons.push(format!("stay, by {}", in_words(&names)));
         }
         if self.load > settings.max_load {
             reasons.push(format!("load {:.2}", self.load));
@@ -96,8 +97,10 @@ fn by_proc(max_stay: Duration) -> Seen {
     let load = load.as_deref().and_then(five_minutes);
     let stranger = User::from_name(STRANGER).ok().flatten().map(|user| user.uid.as_raw());
     let hold = |hold: Hold| (name(hold.user), hold.left);
+    // A name may have to be asked for elsewhere: once for each user, whatever a user may have started.
+    let users: BTreeSet<u32> = sessions(&processes, stranger).into_iter().collect();
     Seen {
-        sessions: sessions(&processes, stranger).into_iter().map(name).collect(),
+        sessions: users.into_iter().map(name).collect(),
         holds: holds(&processes, max_stay, since_boot()).into_iter().map(hold).collect(),
         load: load.unwrap_or_default(),
         work: work(&processes).map(str::to_owned),
@@ -153,6 +156,16 @@ mod tests {
         somebody inhibits it; see systemd-inhibit --list
         it cannot be told whether the box is in use: loginctl gave no answer within 10 s
         ");
+    }
+
+    #[test]
+    fn t8_a_crowd_is_named_in_part_and_counted() {
+        let crowd = (0..1000).map(|at| format!("user {at:03}"));
+        let holds: Vec<_> = crowd.clone().map(|name| (name, Duration::from_hours(1))).collect();
+        let reasons = Seen { sessions: crowd.collect(), holds, ..Seen::default() }.reasons(&SETTINGS);
+        assert!(reasons[0].starts_with("logged in: user 000, user 001, "), "{}", reasons[0]);
+        assert!(reasons[0].ends_with(", user 009 and 990 more"), "{}", reasons[0]);
+        assert!(reasons[1].ends_with(", user 009 and 990 more"), "{}", reasons[1]);
     }
 
     #[test]

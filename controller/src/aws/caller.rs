@@ -55,7 +55,8 @@ impl Caller {
                 refusal.hint(format!("give --person NAME, such as --person {session} if that is the person"))
             }
             None => refusal.hint("give --person NAME"),
-        })
+        }
+        .hint("or say who you are, for all commands: FLEETKEY_ME=NAME, or me in the configuration"))
     }
 }
 
@@ -88,7 +89,7 @@ mod tests {
         ] {
             let error = anyhow::Error::from(person(arn).unwrap_err());
             assert_eq!(error.to_string(), format!("the caller {arn} is not an IAM user, so whose key is it?"));
-            assert_eq!(crate::refusal::hints(&error), [hint]);
+            assert_eq!(crate::refusal::hints(&error)[0], hint);
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::on_box::told;
 use crate::aws::instances::Which;
 use crate::aws::volumes;
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::printer::Printer;
 use crate::selection;
@@ -21,9 +23,10 @@ use crate::volume::{AVAILABLE, Stored};
 #[derive(Debug, Args)]
 pub(super) struct ListVolumes {
     /// Role of the boxes [default: all roles of the namespace and of those below it]
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_boxes))]
     role: Option<String>,
     /// Only volumes of this cluster
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME", add = ArgValueCandidates::new(complete::clusters))]
     cluster_name: Option<String>,
     /// Only volumes that hang on no box
     #[arg(long)]

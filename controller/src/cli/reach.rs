@@ -74,12 +74,34 @@ impl ReachFlags {
             None => host_keys::learn(&fleet, &waiter, &instance).await?,
         };
         printer.detail(&format!("box {} at {}, host keys {keys}", instance.id, ssh.address()));
+        if host_keys::is_reached(&fleet, &instance)? && route.is_straight() {
+            look_ahead(&fleet, &instance, &ssh, printer).await;
+        }
         knock(&fleet, &waiter, &instance, &ssh, &route).await?;
         Ok(ssh)
     }
 
     fn account(&self, instance: &Instance) -> anyhow::Result<AccountName> {
         self.login.clone().map_or_else(|| account(instance), Ok)
+    }
+}
+
+/// Why a box may not answer to ssh, and what to do then.
+pub(super) fn does_not_answer(fleet: &Fleet, instance: &Instance) -> Refusal {
+    Refusal::new(format!("box {} does not answer to ssh", instance.id)).hint(narrowed(fleet, instance))
+}
+
+fn narrowed(fleet: &Fleet, instance: &Instance) -> String {
+    let mend = format!("fleetkey refresh-ingress --region {} {}", fleet.region, instance.name);
+    format!("if port 22 is not open to your address: {mend}")
+}
+
+/// Says what may be the matter with a box that let in people since it was started and does not answer now: its port may
+/// not be open to an address that the caller has since today. ssh itself would wait for minutes, and not know.
+async fn look_ahead(fleet: &Fleet, instance: &Instance, ssh: &Ssh, printer: Printer) {
+    if ready::is_deaf(ssh).await {
+        printer.warn(&format!("box {} has not answered so far; ssh goes on trying", instance.id));
+        printer.hint(&narrowed(fleet, instance));
     }
 }
 
@@ -95,11 +117,7 @@ pub(super) async fn knock(
         return Ok(());
     }
     ready::wait_until_answering(waiter, ssh).await.map_err(|error| match error.downcast_ref() {
-        Some(WaitError::TimedOut { .. }) if route.is_straight() => {
-            let refusal = Refusal::new(format!("box {} does not answer to ssh", instance.id));
-            let hint = format!("fleetkey refresh-ingress --region {} {}", fleet.region, instance.name);
-            error.context(refusal.hint(format!("if port 22 is not open to your address: {hint}")))
-        }
+        Some(WaitError::TimedOut { .. }) if route.is_straight() => error.context(does_not_answer(fleet, instance)),
         _ => error,
     })?;
     host_keys::reached(fleet, instance)

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::{AbsoluteName, Namespace};
 use serde::Serialize;
 
@@ -9,6 +10,7 @@ use super::on_box::told;
 use super::ssh_from::SshFromFlag;
 use crate::aws::CallError;
 use crate::aws::security_groups::{self, Group};
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::ingress::from::SshFrom;
 use crate::ingress::{Claim, Ssh, is_open, move_person, owned_by};
@@ -27,7 +29,7 @@ use crate::table::Table;
 #[derive(Debug, Args)]
 pub(super) struct RefreshIngress {
     /// Roles of the boxes, in the namespace unless they begin with a slash [default: all that let you in before]
-    #[arg(value_name = "ROLE")]
+    #[arg(value_name = "ROLE", add = ArgValueCandidates::new(complete::roles_with_boxes))]
     roles: Vec<String>,
     #[command(flatten)]
     ssh_from: SshFromFlag,

@@ -32,7 +32,7 @@ use crate::work::{self, Done, OnFailure, Outcome, Row};
 pub(super) struct RegisterKey {
     /// File with one OpenSSH public key, such as ~/.ssh/id_ed25519.pub; - reads standard input
     file: PathBuf,
-    /// Whose key it is [default: the IAM user who calls]
+    /// Whose key it is [default: FLEETKEY_ME, CGCLOUD_ME, me of the configuration, else the IAM user who calls]
     #[arg(long, value_name = "NAME")]
     person: Option<PersonName>,
     /// When the key ends: 2026-12-31 (through that day, UTC), 2026-12-31T18:00:00Z, 90d, 12h, or never
@@ -70,7 +70,7 @@ impl RegisterKey {
         printer.detail(&format!("{} {}", file.key.algorithm(), file.key.fingerprint()));
 
         let mut session = Session::open(settings, printer).await?;
-        let person = match self.person {
+        let person = match self.person.or_else(|| settings.me.clone()) {
             Some(person) => person,
             None => session.caller.person()?,
         };

@@ -2,11 +2,13 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::converge::{Row, agree, finish, looked, table};
 use super::create::parse_vpc;
 use super::role::RolePath;
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::launch::Hands;
 use crate::launch::converge::{self, Step};
@@ -22,6 +24,7 @@ use crate::settings::Settings;
 #[derive(Debug, Args)]
 pub(super) struct ResetSecurity {
     /// Role of the boxes, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_boxes))]
     role: String,
     /// Only the group in this VPC
     #[arg(long, value_name = "ID", value_parser = parse_vpc)]

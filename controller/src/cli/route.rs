@@ -1,6 +1,6 @@
 //! The flags that say by which way a box is reached, of all commands that reach one.
 
-use clap::{Args, ValueEnum as _};
+use clap::Args;
 
 use crate::reach_settings::{jump, via};
 use crate::refusal::Refusal;
@@ -47,17 +47,7 @@ impl RouteFlags {
                 .hint("leave --address out"));
         }
         let address = self.address.or(settings.address);
-        Ok(Route { address: address.filter(|_| !tunnel), way })
-    }
-
-    /// The flags once more, as words of a command line.
-    pub(super) fn words(&self) -> Vec<String> {
-        let word = |value: clap::builder::PossibleValue| value.get_name().to_owned();
-        let address = self.address.and_then(|kind| kind.to_possible_value()).map(|kind| ("--address", word(kind)));
-        let jump = self.jump.as_ref().map(|jump| ("--jump", jump.as_str().to_owned()));
-        let via = self.via.and_then(|via| via.to_possible_value()).map(|via| ("--via", word(via)));
-        let given = [address, jump, via].into_iter().flatten();
-        given.flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+        Ok(Route { address: address.filter(|_| !tunnel), way, aws_profile: settings.aws_profile.clone() })
     }
 }
 
@@ -81,15 +71,14 @@ mod tests {
         assert_eq!(route(&none, &[("FLEETKEY_JUMP", "bastion")]).unwrap().way, jump("bastion"));
         let env = [("FLEETKEY_JUMP", "bastion"), ("FLEETKEY_ADDRESS", "public")];
         let direct = RouteFlags { via: Some(Via::Direct), ..none.clone() };
-        let wanted = Route { address: Some(AddressKind::Public), way: Way::Via(Via::Direct) };
+        let wanted = Route { address: Some(AddressKind::Public), way: Way::Via(Via::Direct), aws_profile: None };
         assert_eq!(route(&direct, &env).unwrap(), wanted);
         let other = RouteFlags { jump: Some("other".parse().unwrap()), ..none.clone() };
         assert_eq!(route(&other, &[("FLEETKEY_VIA", "ssm"), ("FLEETKEY_JUMP", "b")]).unwrap().way, jump("other"));
-        assert_eq!(other.words(), ["--jump", "other"]);
-        assert_eq!(
-            RouteFlags { address: Some(AddressKind::Private), ..direct }.words(),
-            ["--address", "private", "--via", "direct"]
-        );
+        // What they came to can be asked for by flags alone.
+        assert_eq!(route(&none, &env).unwrap().words(), ["--address", "public", "--jump", "bastion"]);
+        assert_eq!(route(&direct, &env).unwrap().words(), ["--address", "public", "--via", "direct"]);
+        assert_eq!(route(&none, &[]).unwrap().words(), Vec::<String>::new());
         let both = route(&none, &[("FLEETKEY_VIA", "ssm"), ("FLEETKEY_JUMP", "b")]).unwrap_err();
         assert_eq!(both, "your settings name both machines to go over and another way");
     }
@@ -98,7 +87,7 @@ mod tests {
     fn a_tunnel_leads_to_no_public_address() {
         let ssm = RouteFlags { via: Some(Via::Ssm), ..RouteFlags::default() };
         let found = route(&ssm, &[("FLEETKEY_ADDRESS", "public")]).unwrap();
-        assert_eq!(found, Route { address: None, way: Way::Via(Via::Ssm) });
+        assert_eq!(found, Route { way: Way::Via(Via::Ssm), ..Route::default() });
         let public = RouteFlags { address: Some(AddressKind::Public), ..ssm };
         assert!(route(&public, &[]).unwrap_err().contains("not to its public address"));
     }

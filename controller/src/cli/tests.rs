@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use clap::{Command, CommandFactory as _};
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 
 use super::*;
 
@@ -113,6 +114,27 @@ fn every_flag_says_what_it_is_for_and_what_its_value_is() {
         }
         assert!(verb.get_about().is_some(), "{name} does not say what it does");
     }
+}
+
+#[test]
+fn every_word_that_names_a_role_a_box_or_a_cluster_is_completed() {
+    let (mut named, mut missing) = (0, Vec::new());
+    for (name, verb) in verbs(&Cli::command(), "") {
+        for word in verb.get_arguments() {
+            let of = word.get_value_names().and_then(<[_]>::first).map(|of| of.as_str());
+            // A box that is made may be the first of its cluster.
+            let made = matches!(name.as_str(), "create" | "recreate");
+            let by_flag = matches!(word.get_long(), Some("cluster-name" | "instance-id")) && !made;
+            if !by_flag && !matches!((of, word.is_positional()), (Some("ROLE"), _) | (Some("ID"), true)) {
+                continue;
+            }
+            named += 1;
+            let completed = word.get::<ArgValueCandidates>().is_some() || word.get::<ArgValueCompleter>().is_some();
+            missing.extend((!completed).then(|| format!("{name}: {}", word.get_id())));
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(named > 30, "{named}");
 }
 
 #[test]

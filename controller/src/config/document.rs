@@ -74,10 +74,13 @@ fn fragment<'a>(reader: &mut Reader<'a, '_>, table: &Table<'a>) -> Fragment {
         topic: text("topic", rules::topic),
         output: text("output", rules::output),
         address: text("address", rules::address),
-        jump: text("jump", rules::words),
-        via: text("via", rules::words),
-        ssh_from: text("ssh_from", rules::words),
+        jump: text("jump", rules::jump),
+        via: text("via", rules::via),
+        ssh_from: text("ssh_from", rules::ssh_from),
     };
+    if let (Some(_), Some(via)) = (&fragment.jump, &fragment.via) {
+        reader.error(&via.origin, "jump names another way; leave one of them out");
+    }
     if let (Some(region), Some(zone)) = (&fragment.region, &fragment.zone)
         && region_of_all(&zone.value).is_some_and(|implied| implied != region.value)
     {

@@ -88,6 +88,8 @@ namespace = "prod"
 keypairs = []
 aws_profile = ""
 jump = "-oProxyCommand=x"
+via = "vpn"
+ssh_from = "nonsense"
 "#;
     insta::assert_snapshot!(problems(text), @r#"
     f:2:19: default_profile: there is no [profile.prodd] in this file (did you mean "prod"?)
@@ -108,7 +110,10 @@ jump = "-oProxyCommand=x"
     f:20:13: profile.a b.namespace: namespace "prod" does not begin and end with a slash; write / or /name/
     f:21:12: profile.a b.keypairs: nobody is named; leave keypairs out, which means __me__
     f:22:15: profile.a b.aws_profile: "" is no profile of AWS's configuration
-    f:23:8: profile.a b.jump: "-oProxyCommand=x" cannot be used: it is to be one line of text that begins with no -
+    f:23:8: profile.a b.jump: "-oProxyCommand=x": give [USER@]HOST[:PORT], and several with commas between them
+    f:24:7: profile.a b.via: "vpn" is not one of "direct", "eice", "ssm"
+    f:24:7: profile.a b.via: jump names another way; leave one of them out
+    f:25:12: profile.a b.ssh_from: "nonsense" is neither auto, any, nor a range of addresses such as 203.0.113.0/24
     "#);
 }
 

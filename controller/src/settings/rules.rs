@@ -8,8 +8,10 @@ use fleetkey_common::did_you_mean::did_you_mean;
 use fleetkey_common::key_spec::KeySpec;
 use fleetkey_common::names::PersonName;
 
+use crate::ingress::from::SshFrom;
 use crate::printer::Output;
 use crate::ssh::AddressKind;
+use crate::ssh::route::{Jump, Via};
 use crate::zone::{listed, region_of, region_of_all};
 
 /// What is wrong with a value, for people: words that follow the place where it stands.
@@ -132,12 +134,16 @@ pub(crate) fn address(text: &str) -> Result<(), Fault> {
     one_of::<AddressKind>(text).map(drop)
 }
 
-/// What other parts read in full: one line, that no program could take for one of its options.
-pub(crate) fn words(text: &str) -> Result<(), Fault> {
-    if text.is_empty() || text.starts_with('-') || text.contains(char::is_control) {
-        return Err(format!("{text:?} cannot be used: it is to be one line of text that begins with no -"));
-    }
-    Ok(())
+pub(crate) fn jump(text: &str) -> Result<(), Fault> {
+    text.parse::<Jump>().map(drop).map_err(|fault| format!("{text:?}: {fault}"))
+}
+
+pub(crate) fn via(text: &str) -> Result<(), Fault> {
+    one_of::<Via>(text).map(drop)
+}
+
+pub(crate) fn ssh_from(text: &str) -> Result<(), Fault> {
+    text.parse::<SshFrom>().map(drop)
 }
 
 /// One word of those that a flag takes.

@@ -36,6 +36,8 @@ pub(crate) struct Ssh {
     way: Vec<String>,
     straight: bool,
     options: Vec<OsString>,
+    /// A variable that the program has, and whatever it starts, where it logs nobody in.
+    variable: Option<(&'static str, String)>,
 }
 
 impl Ssh {
@@ -57,13 +59,20 @@ impl Ssh {
         let address = address(instance, route)?;
         check_known_hosts(&known_hosts)?;
         let way = route.options(&id, region).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
-        Ok(Self { id, account, address, known_hosts, way, straight: route.is_straight(), options: Vec::new() })
+        let (straight, options) = (route.is_straight(), Vec::new());
+        Ok(Self { id, account, address, known_hosts, way, straight, options, variable: None })
     }
 
     /// The same with options that the operator gave for ssh.
     #[must_use]
     pub(crate) fn with_options(self, options: Vec<OsString>) -> Self {
         Self { options, ..self }
+    }
+
+    /// The same with a variable for what it starts on the way.
+    #[must_use]
+    pub(crate) fn with_variable(self, name: &'static str, value: String) -> Self {
+        Self { variable: Some((name, value)), ..self }
     }
 
     /// The instance id of the box.
@@ -115,6 +124,13 @@ impl Ssh {
         command
     }
 
+    /// What ssh would go by if it logged in: it says so, and connects to nothing.
+    pub(crate) fn asked(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("-G").args(self.way()).args(&self.options).args(self.destination());
+        command
+    }
+
     /// A connection that ends before anybody is logged in.
     pub(crate) fn knock(&self) -> Command {
         let mut command = self.unattended();
@@ -130,7 +146,7 @@ impl Ssh {
         }
         command.args(self.trust()).args(self.way()).args(words::connecting(&self.options));
         // What is read is read in English.
-        command.env("LC_ALL", "C");
+        command.env("LC_ALL", "C").envs(self.variable.clone());
         command
     }
 

@@ -77,7 +77,7 @@ fn t5_an_address_or_a_path_that_ssh_would_read_otherwise_is_refused() {
 
 #[test]
 fn the_way_is_said_before_the_operators_own_options() {
-    let route = Route { address: None, way: crate::ssh::route::Way::Jump("bastion".parse().unwrap()) };
+    let route = Route { way: crate::ssh::route::Way::Jump("bastion".parse().unwrap()), ..Route::default() };
     let ssh = on_route("/a b/c", &route).unwrap().with_options(vec!["-p".into(), "2222".into()]);
     let way = format!("{TRUST} -o ProxyJump=bastion -p 2222 -l admin 10.0.0.1");
     assert_eq!(line(&ssh.login(&[])), format!("ssh {way}"));

@@ -30,7 +30,7 @@ pub(crate) struct Host {
 pub(crate) struct Names {
     /// By instance id; the id itself comes first.
     by_id: BTreeMap<String, Vec<String>>,
-    /// Those that would have stood for several, or stand for another already.
+    /// Those that would have stood for several, or for a machine that is no box, or stand for another already.
     pub(crate) left_out: BTreeSet<String>,
 }
 
@@ -67,7 +67,7 @@ impl Names {
         }
         let good = |id: &str, name: &String| {
             let free = taken.get(name).is_none_or(|other| other == id);
-            free && count.get(name.as_str()) == Some(&1) && parse_instance_id(name).is_err()
+            free && count.get(name.as_str()) == Some(&1) && parse_instance_id(name).is_err() && !is_a_machine(name)
         };
         let mut names = Self::default();
         for (id, candidates) in &candidates {
@@ -82,6 +82,17 @@ impl Names {
     pub(crate) fn of_box(&self, id: &str) -> Vec<String> {
         self.by_id.get(id).cloned().unwrap_or_default()
     }
+}
+
+/// Whether ssh, without a configuration, takes a name for an address, or for this machine. An address is numbers with dots
+/// between them, also hexadecimal ones and fewer than four: inet_aton(3).
+fn is_a_machine(name: &str) -> bool {
+    let decimal = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = |part: &str| {
+        let digits = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+        digits.is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
+    };
+    name.eq_ignore_ascii_case("localhost") || name.split('.').all(|part| decimal(part) || hexadecimal(part))
 }
 
 /// The text of a configuration: a line that says what it is, and the blocks.
@@ -152,6 +163,16 @@ mod tests {
     fn t5_no_name_of_a_box_is_that_of_a_machine_on_the_internet() {
         assert_eq!(named(&[(0, "1", "/github.com")], "/", &[]), ["github.com.0"]);
         assert_eq!(named(&[(0, "1", "/github/com")], "/", &[]), ["github.com.0"]);
+    }
+
+    #[test]
+    fn t5_no_name_of_a_box_is_an_address_or_that_of_this_machine() {
+        for name in ["/10/0/0", "/10.0.0", "/192.168.1", "/10", "/0x7f/0/0", "/0x7f.1"] {
+            assert_eq!(named(&[(1, "1", name)], "/prod/", &[]), [""], "{name}");
+        }
+        assert_eq!(named(&[(5, "1", "/5")], "/", &[]), ["5-5"]);
+        assert_eq!(named(&[(0, "1", "/localhost")], "/", &[]), ["localhost.0 localhost-0"]);
+        assert_eq!(named(&[(1, "1", "/10/web")], "/", &[]), ["10.web.1"]);
     }
 
     #[test]

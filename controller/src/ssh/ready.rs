@@ -4,14 +4,23 @@
 //! wait at once; all else may pass: a port that is closed, a key that is not installed yet.
 
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::anyhow;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::cloud_init::{self, Status};
 use super::command::{PROGRAM, Ssh, not_installed};
 use super::host_keys::changed;
 use crate::refusal::Refusal;
 use crate::wait::{Look, WaitError, Waiter};
+
+/// What a proxy says that would go round in a circle, between the name of the box and the machine that leads to it.
+const CIRCLE: &str = "is on the way to itself:";
+
+/// How long a port that is open takes to answer at most, on a bad line too.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// The exit status of ssh itself, which a remote command could have as well: ssh(1).
 const SSH_FAILED: i32 = 255;
@@ -36,6 +45,18 @@ enum Answer {
     Unreachable(String),
 }
 
+/// Why a box is not connected to over a machine that leads to the box itself.
+pub(crate) fn circle(id: &str, over: &str) -> Refusal {
+    round(&format!("box {id} {CIRCLE} {over} leads to it"))
+}
+
+fn round(message: &str) -> Refusal {
+    Refusal::new(message).hint(
+        "name another machine, or have fleetkey ssh-config --install, with this --jump, write a way to the box that is not \
+         over itself",
+    )
+}
+
 /// Waits until the box's sshd answers with a host key that is known. Logs nobody in.
 pub(crate) async fn wait_until_answering(waiter: &Waiter, ssh: &Ssh) -> anyhow::Result<()> {
     let what = format!("box {} answers to ssh at {}", ssh.id(), ssh.address());
@@ -45,6 +66,23 @@ pub(crate) async fn wait_until_answering(waiter: &Waiter, ssh: &Ssh) -> anyhow::
         Answer::HostKeyChanged => Err(changed(ssh.id(), ssh.known_hosts()).into()),
     });
     outcome.await.map_err(WaitError::into_anyhow)
+}
+
+/// Whether nothing at all comes back from the port that ssh would connect to. Where ssh's own configuration leads it over
+/// other machines, or cannot be told, that is not known.
+pub(crate) async fn is_deaf(ssh: &Ssh) -> bool {
+    let asked = tokio::process::Command::from(ssh.asked()).stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let Ok(asked) = asked else { return false };
+    let Some(port) = straight_port(&String::from_utf8_lossy(&asked.stdout)) else { return false };
+    timeout(ANSWER, TcpStream::connect((ssh.address(), port))).await.is_err()
+}
+
+/// The port that ssh connects to itself, of what `ssh -G` prints: ssh(1).
+fn straight_port(printed: &str) -> Option<u16> {
+    let value = |name: &str| printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let over_others =
+        ["proxycommand", "proxyjump"].into_iter().any(|name| value(name).is_some_and(|way| way != "none"));
+    value("port")?.parse().ok().filter(|_| !over_others)
 }
 
 /// Waits until the operator can log in to the account with a key and without being asked anything.
@@ -132,7 +170,14 @@ async fn run(ssh: &Ssh, command: Command) -> anyhow::Result<Answer> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let code = output.status.code().ok_or_else(|| anyhow!("ssh to box {} was ended: {}", ssh.id(), output.status))?;
     let place = Place { address: ssh.address().to_string(), straight: ssh.is_straight() };
-    Ok(answer(&place, code, text(&output.stdout), &text(&output.stderr)))
+    let stderr = text(&output.stderr);
+    let answer = answer(&place, code, text(&output.stdout), &stderr);
+    // That does not pass, however long it is waited for.
+    let circle = stderr.lines().map(str::trim_end).find(|line| line.contains(CIRCLE));
+    match (&answer, circle) {
+        (Answer::Unreachable(_), Some(line)) => Err(round(line.strip_prefix("error: ").unwrap_or(line)).into()),
+        _ => Ok(answer),
+    }
 }
 
 /// Where ssh was to log in. Those that it starts for machines on the way speak on the same stderr.
@@ -242,6 +287,16 @@ mod tests {
         assert_eq!(answer_to(255, tunnel), Answer::Unreachable(why.into()));
         let alone = "Connection closed by UNKNOWN port 65535\r\n";
         assert_eq!(answer_to(255, alone), Answer::Unreachable(alone.trim_end().into()));
+    }
+
+    #[test]
+    fn the_port_is_that_of_ssh_itself_where_it_goes_straight() {
+        let printed = "host 10.0.0.1\nhostname 10.0.0.1\nport 2222\nproxyusefdpass no\n";
+        assert_eq!(straight_port(printed), Some(2222));
+        assert_eq!(straight_port(&format!("{printed}proxycommand none\n")), Some(2222));
+        assert_eq!(straight_port(&format!("{printed}proxyjump bastion\n")), None);
+        assert_eq!(straight_port(&format!("{printed}proxycommand nc %h %p\n")), None);
+        assert_eq!(straight_port(""), None);
     }
 
     #[test]

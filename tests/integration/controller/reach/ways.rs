@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use fleetkey_tests::tunnel::TUNNEL;
@@ -12,7 +13,7 @@ use super::super::fleetkey::{Operator, Ran};
 use super::ssh_config::ssh;
 
 /// Puts a program into the operator's `bin`.
-fn install(operator: &Operator, name: &str, text: &str) -> Result<()> {
+pub(super) fn install(operator: &Operator, name: &str, text: &str) -> Result<()> {
     fs::create_dir_all(operator.path("bin"))?;
     let path = operator.file(&format!("bin/{name}"), text)?;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
@@ -59,6 +60,16 @@ async fn a_box_is_logged_in_to_through_a_tunnel_that_the_aws_program_holds() -> 
         assert!(fs::read_to_string(&log)?.lines().all(|line| line == wanted), "{}", fs::read_to_string(&log)?);
         fs::remove_file(&log)?;
     }
+    // With the credentials that the box was found with.
+    std::fs::create_dir_all(there.operator.path(".config/fleetkey"))?;
+    let profile = there.operator.file(".config/fleetkey/config.toml", "[profile.prod]\naws_profile = 'default'\n")?;
+    let words =
+        [&["ssh", "-n", "/", ROLE, "--profile", "prod", "--via", "ssm", "--"], &options[..], &["true"]].concat();
+    run(&there.operator, &words, &[]).await?.ended(0);
+    let said = fs::read_to_string(&log)?;
+    assert!(said.lines().all(|line| line == format!("{ssm} --profile default")), "{said}");
+    fs::remove_file(&log)?;
+    fs::remove_file(profile)?;
     // By a variable, with rsync, and as the ProxyCommand of plain ssh.
     let via = [("FLEETKEY_VIA", "ssm")];
     there.operator.file("hello", "hello")?;
@@ -128,6 +139,31 @@ async fn over_another_machine_the_operators_own_known_hosts_counts_for_that_and_
     fs::write(&known, format!("bastion {}\n", there.host_key()?))?;
     let ran = over(&there, "1m").await?.ended(1);
     assert!(ran.stderr.contains("has changed: this may be another machine"), "{}", ran.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_port_that_does_not_answer_any_more_is_told_with_what_opens_it() -> Result<()> {
+    let machine = machine()?;
+    let there = BoxAtHand::new(&machine).await?;
+    there.ssh(&[], &["true"]).await?.ended(0);
+    // A port whose queue is full does not answer, as one that a security group closes.
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let listener = socket.listen(0)?;
+    let address = listener.local_addr()?;
+    let mut waiting = Vec::new();
+    while let Ok(connection) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
+        waiting.push(connection);
+    }
+    let port = address.port().to_string();
+    let hint =
+        format!("hint: if port 22 is not open to your address: fleetkey refresh-ingress --region us-west-2 /{ROLE}");
+    let words = ["ssh", "-n", "/", ROLE, "--", "-F", "none", "-p", &port, "-o", "ConnectTimeout=1", "true"];
+    let ran = there.operator.run(&words).await?.ended(255);
+    assert!(ran.stderr.contains(&hint) && ran.stderr.contains("timed out"), "{}", ran.stderr);
+    let ran = there.operator.run(&["proxy", &there.id, &port]).await?.ended(1);
+    assert!(ran.stderr.contains("does not answer to ssh") && ran.stderr.contains(&hint), "{}", ran.stderr);
     Ok(())
 }
 
