@@ -37,8 +37,8 @@ const NAMED: usize = 10;
 /// Names for one line, no more than [`NAMED`] of them.
 fn in_words(names: &[&str]) -> String {
     let more = names.len().saturating_sub(NAMED);
-    let named = names[..names.len() - more].join(", ");
-    if more == 0 { named } else { format!("{named} and {more} more") }
+    let told = names[..names.len() - more].join(", ");
+    if more == 0 { told } else { format!("{told} and {more} more") }
 }
 
 /// How it stands with powering off.

@@ -121,7 +121,7 @@ fn every_word_that_names_a_role_a_box_or_a_cluster_is_completed() {
     let (mut named, mut missing) = (0, Vec::new());
     for (name, verb) in verbs(&Cli::command(), "") {
         for word in verb.get_arguments() {
-            let of = word.get_value_names().and_then(<[_]>::first).map(|of| of.as_str());
+            let of = word.get_value_names().and_then(<[_]>::first).map(clap::builder::Str::as_str);
             // A box that is made may be the first of its cluster.
             let made = matches!(name.as_str(), "create" | "recreate");
             let by_flag = matches!(word.get_long(), Some("cluster-name" | "instance-id")) && !made;

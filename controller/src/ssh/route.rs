@@ -86,12 +86,16 @@ impl Jump {
         &self.0
     }
 
-    /// The machines before the one that has one of these names, if any has: `Some(None)` where it is the first.
-    pub(crate) fn before(&self, names: &[String]) -> Option<Option<Self>> {
-        let hops: Vec<&str> = self.0.split(',').collect();
+    /// How many machines come before the one that has one of these names, if any has.
+    fn position(&self, names: &[String]) -> Option<usize> {
         let host = |hop: &str| split_port(hop).0.rsplit('@').next().unwrap_or_default().to_owned();
-        let at = hops.iter().position(|hop| names.contains(&host(hop)))?;
-        Some((at > 0).then(|| Self(hops[..at].join(","))))
+        self.0.split(',').position(|hop| names.contains(&host(hop)))
+    }
+
+    /// The first of the machines; `None` of none.
+    fn first(&self, count: usize) -> Option<Self> {
+        let hops: Vec<&str> = self.0.split(',').take(count).collect();
+        (!hops.is_empty()).then(|| Self(hops.join(",")))
     }
 
     /// The words of an ssh whose input and output are a connection from the last of the machines to this address.
@@ -148,8 +152,8 @@ impl Route {
     /// over itself, but over those before it; the first of them straight, which is `straight`.
     pub(crate) fn to_box(&self, names: &[String], has_public: bool, straight: Way) -> Self {
         let Way::Jump(jump) = &self.way else { return self.clone() };
-        let Some(before) = jump.before(names) else { return self.clone() };
-        let way = before.map_or(straight, Way::Jump);
+        let Some(at) = jump.position(names) else { return self.clone() };
+        let way = jump.first(at).map_or(straight, Way::Jump);
         // The address that was asked for is one at the end of the way; at its beginning there is another.
         let address = match way {
             Way::Jump(_) => self.address,
