@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
+use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice};
 use fleetkey_tests::proxy::Call;
 use fleetkey_tests::wait_until;
 
@@ -32,6 +33,8 @@ struct State {
     fill_on_cancel: Option<String>,
     /// How many looks do not show a request that is cancelled.
     hidden: u32,
+    /// Whether what is said to the next request is not heard.
+    unheard: bool,
     /// The instance types that the account may not have more of.
     limited: Vec<&'static str>,
 }
@@ -69,6 +72,11 @@ impl Market {
         lock(&self.0).hidden = looks;
     }
 
+    /// EC2 takes the next request, and whoever makes it does not hear of that.
+    pub(super) fn lose_answer(&self) {
+        lock(&self.0).unheard = true;
+    }
+
     /// From now on requests for this type are refused, since the account may not have more of it.
     pub(super) fn limit(&self, kind: &'static str) {
         lock(&self.0).limited.push(kind);
@@ -89,13 +97,15 @@ impl State {
         let fields = form(call);
         let asked = match call.action.as_str() {
             "RequestSpotInstances" if self.limited.contains(&fields["LaunchSpecification.InstanceType"].as_str()) => {
-                let error = "<Error><Code>MaxSpotInstanceCountExceeded</Code><Message>enough</Message></Error>";
-                return Some((400, format!("<Response><Errors>{error}</Errors></Response>")));
+                return Some((400, error("MaxSpotInstanceCountExceeded")));
             }
             "RequestSpotInstances" => {
                 let id = format!("sir-{:08x}", self.requests.len() + 1);
                 let (code, token) = ("pending-evaluation".to_owned(), fields["ClientToken"].clone());
                 self.requests.push(Request { id: id.clone(), state: "open", code, instance: None, token });
+                if std::mem::take(&mut self.unheard) {
+                    return Some((500, error("InternalError")));
+                }
                 vec![id]
             }
             "DescribeSpotInstanceRequests" => {
@@ -153,12 +163,21 @@ impl State {
     }
 }
 
-/// An instance as a spot request brings one: without a tag.
+fn error(code: &str) -> String {
+    format!("<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors></Response>")
+}
+
+/// An instance as a spot request brings one, with two volumes: without a tag.
 async fn bare_instance(ground: &Ground) -> Result<String> {
     let ec2 = ground.cloud().ec2();
     let images = ec2.describe_images().owners("amazon").send().await?;
     let image = images.images().first().and_then(|image| image.image_id()).context("moto has an image")?;
-    let launched = ec2.run_instances().image_id(image).min_count(1).max_count(1).send().await?;
+    let disk = |device: &str| {
+        let blank = EbsBlockDevice::builder().volume_size(8).build();
+        BlockDeviceMapping::builder().device_name(device).ebs(blank).build()
+    };
+    let call = ec2.run_instances().image_id(image).min_count(1).max_count(1);
+    let launched = call.block_device_mappings(disk("/dev/xvda")).block_device_mappings(disk("/dev/sdf")).send().await?;
     launched.instances().first().and_then(|made| made.instance_id()).map(str::to_owned).context("it has an id")
 }
 

@@ -86,14 +86,17 @@ async fn a_request_whose_answer_is_lost_is_found_by_its_token_and_not_made_twice
 #[tokio::test]
 async fn a_request_whose_answer_is_lost_and_that_cannot_be_looked_for_is_not_forgotten() -> Result<()> {
     let ground = Ground::new().await?;
-    ground.proxy.spoil(REQUEST, Fault::HalfBody);
+    let market = Market::open(&ground, "capacity-not-available");
+    market.lose_answer();
     ground.proxy.spoil(DESCRIBE, Fault::Refuse("RequestExpired", "not now"));
     let said = ground.run("create", &[&TIMED[..], &["--quick"]].concat()).await?.ended(1).stderr;
     assert!(said.contains("EC2 has not answered to a spot request, and shows none"), "{said}");
-    assert!(!ground.records()?.is_empty(), "{said}");
-    ground.proxy.heal();
-    assert_eq!(ground.create(&TIMED).await?["resumed"], true);
-    assert!(ground.instances().await?.len() == 1 && ground.records()?.is_empty());
+    assert!(!ground.records()?.is_empty() && market.states() == ["open"], "{said}");
+    ground.proxy.mend(DESCRIBE);
+    let instance = market.fill(&ground).await?;
+    let made = ground.create(&TIMED).await?;
+    assert_eq!((made["id"].as_str(), made["resumed"].as_bool()), (Some(instance.as_str()), Some(true)));
+    assert!(market.states() == ["active"] && ground.records()?.is_empty());
     Ok(())
 }
 
