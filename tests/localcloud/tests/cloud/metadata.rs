@@ -101,15 +101,17 @@ async fn a_box_that_takes_anothers_address_gets_nothing_of_it() -> Result<()> {
     thief.sh(&format!("ip address add {address}/32 dev ens5"));
     let ask = "curl -s -m 2 -X PUT -H 'x-aws-ec2-metadata-token-ttl-seconds: 60'";
     let as_victim = format!("{ask} --interface {address} {SERVICE}/api/token");
-    assert_eq!(thief.status(&as_victim).code(), Some(28), "no answer comes");
+    // No answer comes, or word that there is no way: curl's time-out, or that it could not connect.
+    let nothing = |line: &str| matches!(thief.status(line).code(), Some(28 | 7));
+    assert!(nothing(&as_victim));
     // Not even the other's absence helps.
     cloud.account().ec2().stop_instances().instance_ids(id).send().await?;
     wait_for_state(&cloud.account(), id, "stopped").await?;
-    assert_eq!(thief.status(&as_victim).code(), Some(28), "no answer comes");
+    assert!(nothing(&as_victim));
     thief.sh(&format!("{ask} {SERVICE}/api/token"));
     // The API sees the same router.
     let api = format!("curl -s -m 2 --interface {address} {}/moto-api/data.json", cloud.endpoint());
-    assert_eq!(thief.status(&api).code(), Some(28));
+    assert!(nothing(&api));
     Ok(())
 }
 
