@@ -102,7 +102,7 @@ async fn a_volume_with_something_unknown_on_it_is_left_as_it_is_and_neither_box_
 
 #[tokio::test]
 async fn a_box_whose_volume_comes_when_it_has_given_it_up_boots_again_with_it() -> Result<()> {
-    let alice = Operator::new("late-alice", "/late/").await?;
+    let alice = Operator::new("tardy-alice", "/tardy/").await?;
     let flags = ["--volume", "data=1,mount=/srv/data,keep"];
     let booted = alice.create(&flags).await?;
     booted.sh("echo my work >/srv/data/work");
