@@ -6,12 +6,13 @@ use anyhow::Result;
 use fleetkey_tests::agent::AgentConfig;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::sandbox::Sandbox;
+use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::ground::{
-    AGENT, Answer, SOURCE, ask, directory, holds, in_step, key_file, machine, portrait, put, put_group, put_key_file,
-    put_person, revoke, status, wait_for_keys, wait_for_status,
+    AGENT, Answer, SOON, SOURCE, ask, directory, holds, in_step, key_file, machine, portrait, put, put_group,
+    put_key_file, put_person, revoke, status, wait_for_keys, wait_for_status,
 };
 
 #[test]
@@ -125,8 +126,11 @@ fn status_tells_how_the_agent_stands_and_by_its_exit_code_whether_all_is_well() 
     sandbox.run("chown", &["-R", "ubuntu", SOURCE])?;
     put_group(&sandbox, "nudge", &[])?;
     wait_for_status(&sandbox, "a fault", |status| status["faults"].as_object().is_some_and(|all| !all.is_empty()))?;
-    let bad = ask(&sandbox, &["status", "--json"])?;
-    assert!(bad.code == Some(1) && serde_json::from_str::<Value>(&bad.stdout)? == status(&sandbox), "{bad:?}");
+    // Whoever asks while it is written anew is told what was there before.
+    wait_until("what is printed is what is kept", SOON, || {
+        let bad = ask(&sandbox, &["status", "--json"])?;
+        Ok(bad.code == Some(1) && serde_json::from_str::<Value>(&bad.stdout)? == status(&sandbox))
+    })?;
     agent.stop()?;
     let stopped = ask(&sandbox, &["status"])?;
     assert!(stopped.code == Some(1) && stopped.stderr.contains("NOT running"), "{stopped:?}");
