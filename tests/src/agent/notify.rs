@@ -31,7 +31,7 @@ pub struct Notice {
 #[derive(Debug)]
 pub struct NotifySocket {
     inside: String,
-    incoming: mpsc::Receiver<Notice>,
+    incoming: mpsc::Receiver<Vec<Notice>>,
     heard: Vec<Notice>,
     end: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
@@ -43,7 +43,7 @@ impl NotifySocket {
         let inside = format!("/run/notify-{:016x}", fastrand::u64(..));
         let socket = UnixDatagram::bind(sandbox.path(&inside)).context("cannot bind the notify socket")?;
         socket.set_read_timeout(Some(LOOK_EVERY))?;
-        let (tell, incoming) = mpsc::channel();
+        let (tell, incoming) = mpsc::channel::<Vec<Notice>>();
         let end = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&end);
         let path = sandbox.path(&inside);
@@ -54,9 +54,10 @@ impl NotifySocket {
                 let Ok(length) = socket.recv(&mut datagram) else { continue };
                 let at = Instant::now();
                 let text = String::from_utf8_lossy(&datagram[..length]);
-                for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-                    let _ = tell.send(Notice { at, key: key.to_owned(), value: value.to_owned() });
-                }
+                let lines = text.lines().filter_map(|line| line.split_once('='));
+                let notices = lines.map(|(key, value)| Notice { at, key: key.to_owned(), value: value.to_owned() });
+                // What was sent together is heard together.
+                let _ = tell.send(notices.collect());
             }
             // The sandbox may be gone by now, and the socket with it.
             let _ = fs::remove_file(path);
@@ -71,7 +72,7 @@ impl NotifySocket {
 
     /// Everything so far, in order.
     pub fn heard(&mut self) -> &[Notice] {
-        self.heard.extend(self.incoming.try_iter());
+        self.heard.extend(self.incoming.try_iter().flatten());
         &self.heard
     }
 
