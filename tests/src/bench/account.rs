@@ -182,13 +182,15 @@ fn remembered(command: &mut Command) -> Result<()> {
 async fn fill(cloud: &Cloud, size: &Size, progress: &Progress) -> Result<()> {
     let image = any_image(cloud).await?;
     let mut source = None;
-    for (name, count) in [("bench_web", size.boxes - size.few), ("bench_db", size.few)] {
+    for (role, count) in [("web", size.boxes - size.few), ("db", size.few)] {
+        let (name, of) = (format!("bench_{role}"), format!("{NAMESPACE}{role}"));
         for start in (0..count).step_by(BATCH) {
             let batch = i32::try_from(BATCH.min(count - start))?;
             let call = cloud.ec2().run_instances().image_id(&image).instance_type(InstanceType::T3Micro);
             let call = call.min_count(batch).max_count(batch);
-            let tags = tags(ResourceType::Instance, &[("Name", name), ("generation", "0")]);
-            let launched = call.tag_specifications(tags).send().await?;
+            let of_box = tags(ResourceType::Instance, &[("Name", &name), ("generation", "0")]);
+            let of_volume = tags(ResourceType::Volume, &[("fleetkey:box", &of), ("fleetkey:volume", "data")]);
+            let launched = call.tag_specifications(of_box).tag_specifications(of_volume).send().await?;
             source = launched.instances().first().and_then(|instance| instance.instance_id.clone());
             if start % 1000 == 0 {
                 progress.say(&format!("account: {start} of {count} boxes {name}"));
