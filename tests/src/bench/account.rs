@@ -102,9 +102,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     for reading in READINGS {
         measure(bench, &rivals, &size, reading)?;
     }
-    for Completion { words, offered } in COMPLETIONS {
-        complete(bench, &rivals, words, offered(&size))?;
-    }
+    completions(bench, &rivals, &size)?;
     let Size { boxes, few, images, key_pairs } = size;
     bench.report.notes.push(format!(
         "Large account: {boxes} boxes in {NAMESPACE}, {few} of them of the role db, {images} images, {key_pairs} key pairs. \
@@ -146,22 +144,34 @@ fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -
     Ok(())
 }
 
-/// One completion, asked as the script of `fleetkey completions bash` asks, with no AWS to be asked.
-fn complete(bench: &mut Bench, rivals: &Rivals, words: &[&str], least: usize) -> Result<()> {
-    let name = format!("tab after `fleetkey {}`", words.join(" "));
-    bench.progress.say(&format!("account: {name}"));
-    let mut command = rivals.command(&crate::program("fleetkey"));
-    command.env("FLEETKEY_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
-    command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).env("_CLAP_COMPLETE_COMP_TYPE", "9");
-    command.args(["--", "fleetkey"]).args(words).env("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
-    let printed = output(&mut command)?.lines().count();
-    ensure!(printed >= least, "{name} offers {printed}, not {least}");
-    let ours = repeat_alone(if bench.options.quick { 5 } else { 20 }, &command)?;
-    bench.report.rows.push(Row::new(
-        format!("{name}; {printed} offered"),
-        Unit::Milliseconds,
-        &Samples::milliseconds(ours.times)?,
-    ));
+/// What the tab key costs once `list` has shown the boxes: nothing is asked of AWS for it.
+fn completions(bench: &mut Bench, rivals: &Rivals, size: &Size) -> Result<()> {
+    bench.progress.say("account: completions");
+    let proxy = Proxy::start(bench.moto.address())?;
+    proxy.remember();
+    let fleetkey = || {
+        let mut command = rivals.command(&crate::program("fleetkey"));
+        command.env("AWS_ENDPOINT_URL", proxy.endpoint());
+        command
+    };
+    let mut list = fleetkey();
+    list.args(["list", "--namespace", NAMESPACE]);
+    remembered(&mut list)?;
+    proxy.take_calls();
+    for Completion { words, offered } in COMPLETIONS {
+        let name = format!("tab after `fleetkey {}`", words.join(" "));
+        // As the script of `fleetkey completions bash` asks.
+        let mut command = fleetkey();
+        command.env("FLEETKEY_COMPLETE", "bash").env("_CLAP_IFS", "\n").env("_CLAP_COMPLETE_SPACE", "true");
+        command.env("_CLAP_COMPLETE_INDEX", words.len().to_string()).env("_CLAP_COMPLETE_COMP_TYPE", "9");
+        command.args(["--", "fleetkey"]).args(*words);
+        let (printed, least) = (output(&mut command)?.lines().count(), offered(size));
+        ensure!(printed >= least, "{name} offers {printed}, not {least}");
+        let ours = repeat_alone(if bench.options.quick { 5 } else { 20 }, &command)?;
+        let what = format!("{name}; {printed} offered");
+        bench.report.rows.push(Row::new(what, Unit::Milliseconds, &Samples::milliseconds(ours.times)?));
+    }
+    ensure!(proxy.take_calls().is_empty(), "completing asks AWS nothing");
     Ok(())
 }
 
