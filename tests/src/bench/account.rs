@@ -3,6 +3,8 @@
 //! moto needs a minute to describe 5,000 instances. So that the time is the program's own, each answer of moto's is
 //! fetched once, and a proxy gives it again, to the rival too.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -20,7 +22,9 @@ use super::report::{Row, Unit};
 use super::rivals::Rivals;
 use super::samples::Samples;
 use crate::cloud::Cloud;
+use crate::packages::Packages;
 use crate::proxy::Proxy;
+use crate::scratch::Scratch;
 
 /// How much is in the account.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +50,9 @@ const AT_ONCE: usize = 8;
 
 /// The namespace of all boxes.
 const NAMESPACE: &str = "/bench/";
+
+/// Whoever runs the commands, and has a key.
+const OPERATOR: &str = "operator";
 
 /// A command that is measured: its words behind `fleetkey`, and how many lines it prints at least.
 struct Reading {
@@ -78,7 +85,8 @@ const READINGS: &[Reading] = &[
     Reading { words: &["list-volumes"], lines: |size| size.boxes, rival: None },
     Reading { words: &["ssh-config"], lines: |size| size.boxes, rival: None },
     Reading { words: &["cleanup", "--dry-run", "--region", Cloud::REGION], lines: |_| 0, rival: None },
-    Reading { words: &["agent", "list"], lines: |_| 1, rival: None },
+    Reading { words: &["agent", "list"], lines: |_| 2, rival: None },
+    Reading { words: &["doctor"], lines: |_| 8, rival: None },
 ];
 
 /// What is completed: the words at the tab key, and how many answers they have at least.
@@ -99,6 +107,7 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     let size = if bench.options.quick { QUICK } else { LARGE };
     bench.runtime.block_on(fill(&cloud, &size, &bench.progress))?;
     let rivals = Rivals::new(&cloud)?;
+    set_up(&rivals)?;
     for reading in READINGS {
         measure(bench, &rivals, &size, reading)?;
     }
@@ -113,6 +122,25 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// What `doctor` wants to see: the account's bucket and topic, a person's key, and the agent's packages.
+fn set_up(rivals: &Rivals) -> Result<()> {
+    let (folder, packages) = (Scratch::new()?, Packages::stand_in()?);
+    let key_file = folder.path().join("id_ed25519.pub");
+    fs::write(&key_file, format!("{}\n", key(LARGE.key_pairs)?))?;
+    let fleetkey = |words: &[&dyn AsRef<OsStr>]| output(operator(rivals).args(words.iter().map(AsRef::as_ref)));
+    fleetkey(&[&"init", &"--yes", &"--no-policies"])?;
+    fleetkey(&[&"register-key", &key_file])?;
+    fleetkey(&[&"agent", &"publish", &packages.deb()?, &packages.rpm()?])?;
+    Ok(())
+}
+
+/// The operator's program, run by the person whose account it is.
+fn operator(rivals: &Rivals) -> Command {
+    let mut command = rivals.command(&crate::program("fleetkey"));
+    command.env("FLEETKEY_ME", OPERATOR).env("FLEETKEY_NAMESPACE", NAMESPACE);
+    command
+}
+
 /// One command: seen to be right, then its calls, then its time and memory.
 fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -> Result<()> {
     let name = format!("`fleetkey {}`", reading.words.join(" "));
@@ -120,8 +148,8 @@ fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -
     let runs = if bench.options.quick { 2 } else { 5 };
     let proxy = Proxy::start(bench.moto.address())?;
     proxy.remember();
-    let mut command = rivals.command(&crate::program("fleetkey"));
-    command.args(reading.words).args(["--namespace", NAMESPACE]).env("AWS_ENDPOINT_URL", proxy.endpoint());
+    let mut command = operator(rivals);
+    command.args(reading.words).env("AWS_ENDPOINT_URL", proxy.endpoint());
     remembered(&mut command)?;
     proxy.take_calls();
     let printed = output(&mut command)?.lines().count();
@@ -150,12 +178,12 @@ fn completions(bench: &mut Bench, rivals: &Rivals, size: &Size) -> Result<()> {
     let proxy = Proxy::start(bench.moto.address())?;
     proxy.remember();
     let fleetkey = || {
-        let mut command = rivals.command(&crate::program("fleetkey"));
+        let mut command = operator(rivals);
         command.env("AWS_ENDPOINT_URL", proxy.endpoint());
         command
     };
     let mut list = fleetkey();
-    list.args(["list", "--namespace", NAMESPACE]);
+    list.arg("list");
     remembered(&mut list)?;
     proxy.take_calls();
     for Completion { words, offered } in COMPLETIONS {

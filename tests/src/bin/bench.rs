@@ -71,11 +71,11 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let only = only.into_iter().map(|Named(section)| section).collect();
-    let report = bench::run(Options { quick, full_idle, only })?;
+    let (report, failures) = bench::run(Options { quick, full_idle, only })?;
     print!("{}", report.markdown());
     if let Some(file) = json {
         let text = serde_json::to_string_pretty(&report)? + "\n";
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(())
+    failures.into_iter().next().map_or(Ok(()), Err)
 }
