@@ -42,6 +42,18 @@ pub(crate) fn partition(region: &str) -> &'static str {
 }
 
 impl Words {
+    /// Those of an account in one region, for tests of what is made of them.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self {
+            partition: "aws".to_owned(),
+            account: "123456789012".to_owned(),
+            regions: vec!["us-west-2".to_owned()],
+            bucket: "b".to_owned(),
+            topic: "t".to_owned(),
+        }
+    }
+
     /// A policy with the words filled in, within strings alone: what is put in cannot change the document's form.
     ///
     /// For one region it is the policy as it is shipped. For several, a policy with each ARN once for each region would

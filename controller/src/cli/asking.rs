@@ -3,10 +3,29 @@
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context as _;
+use clap::Args;
 
+use super::dry_run::DryRun;
 use crate::printer;
 use crate::refusal::Refusal;
 use crate::table::Table;
+
+/// The flags of a command that asks.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct Consent {
+    /// Do not ask
+    #[arg(short, long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
+}
+
+impl Consent {
+    /// Whether somebody is to be asked, if there is anything to do.
+    pub(super) fn asks(self) -> bool {
+        !self.yes && !self.dry.dry_run
+    }
+}
 
 /// Refuses where somebody would have to be asked and nobody is there: before anything is looked at.
 ///

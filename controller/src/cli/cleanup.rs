@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::asking;
+use super::asking::{self, Consent};
 use super::on_box::told;
 use crate::aws::regions;
 use crate::fleet::Fleet;
@@ -40,12 +40,8 @@ pub(super) struct Cleanup {
     /// Leave a region out, and take it that nothing in it is in use: for one that nobody may ask; repeatable
     #[arg(long, value_name = "REGION")]
     skip_region: Vec<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// How long to look at most
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "15m",
         help_heading = "Waiting")]
@@ -70,7 +66,7 @@ fn kind_parser() -> PossibleValuesParser {
 
 impl Cleanup {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        let asks = !self.yes && !self.dry_run;
+        let asks = self.consent.asks();
         if asks {
             asking::needs_a_terminal("cleaning up", "--dry-run shows what would go")?;
         }
@@ -97,7 +93,7 @@ impl Cleanup {
             printer.data(&report::table(rows, ground.now), &report).context("writing to standard output")
         };
         let stays = format!("{} are in use or too young (-v names them)", stay.len());
-        if go.is_empty() || self.dry_run {
+        if go.is_empty() || self.consent.dry.dry_run {
             let rows: Vec<_> = go.iter().map(Row::planned).collect();
             print(&rows)?;
             let goes = if go.is_empty() { "nothing".to_owned() } else { report::sum(&go) };

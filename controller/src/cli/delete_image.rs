@@ -8,8 +8,8 @@ use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::AbsoluteName;
 use serde::Serialize;
 
-use super::asking;
-use super::dry_run::{self, DryRun, Step};
+use super::asking::{self, Consent};
+use super::dry_run::{self, Step};
 use super::on_box::told;
 use crate::aws::snapshots::{self, Deleted, IMAGE_TAG};
 use crate::aws::{CallError, images, instances};
@@ -44,15 +44,12 @@ pub(super) struct DeleteImage {
     /// Try once to delete each snapshot: EC2 may need a while until it lets them go
     #[arg(short = 'Q', long)]
     quick: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     /// How long to wait at most
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout, default_value = "10m",
         help_heading = "Waiting")]
     timeout: Duration,
-    #[command(flatten)]
-    dry: DryRun,
 }
 
 /// What is to be deleted.
@@ -89,7 +86,7 @@ struct ReportedSnapshot<'a> {
 
 impl DeleteImage {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        let asks = !self.yes && !self.dry.dry_run;
+        let asks = self.consent.asks();
         if asks {
             asking::needs_a_terminal("deleting an image", "--dry-run tells what would go")?;
         }
@@ -98,7 +95,7 @@ impl DeleteImage {
         let target = self.target(&fleet, &of).await?;
         warn_of_boxes(&fleet, &target, printer).await?;
         let steps = plan(&target, self.keep_snapshots);
-        if self.dry.dry_run {
+        if self.consent.dry.dry_run {
             return dry_run::show(&steps, printer);
         }
         if asks {

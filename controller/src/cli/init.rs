@@ -8,7 +8,7 @@ use fleetkey_common::aws::for_operator;
 use fleetkey_common::bucket::default_bucket;
 use serde::Serialize;
 
-use super::asking;
+use super::asking::{self, Consent};
 use crate::account::bucket::strangers;
 use crate::account::carry::{self, Outcome, Report};
 use crate::account::look::{self, Ground};
@@ -39,7 +39,6 @@ const AUDIENCES: [Audience; 5] =
 /// set on the bucket beside it, rules and statements and tags, stays; policies of Fleetkey's names become as they are
 /// shipped. Nothing is ever deleted, and no policy is attached to anybody.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub(super) struct Init {
     /// Regions to set up; the bucket, if there is none, is made in the first [default: the region of --region, --zone or
     /// the AWS configuration]
@@ -60,12 +59,8 @@ pub(super) struct Init {
     /// Print all of it for another tool, and neither ask AWS nor change anything
     #[arg(long, value_enum, value_name = "TOOL", conflicts_with_all = ["yes", "dry_run"])]
     print: Option<Tool>,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// A tool that can make it all.
@@ -124,7 +119,7 @@ impl Init {
             };
             return printer::put(&text).context("writing to standard output");
         }
-        if !self.yes && !self.dry_run {
+        if self.consent.asks() {
             asking::needs_a_terminal("setting up", "--dry-run shows what would be done")?;
         }
         let mut ground = open(&config, settings, &region).await?;
@@ -147,13 +142,13 @@ impl Init {
         let plan = plan::plan(&wanted, &found)?;
         plan.warnings.iter().for_each(|warning| printer.warn(warning));
         plan.notes.iter().for_each(|note| printer.note(note));
-        if self.dry_run || plan.changes() == 0 {
+        if self.consent.dry.dry_run || plan.changes() == 0 {
             if plan.changes() == 0 {
                 printer.note("everything is as it should be");
             }
             return print(printer, &wanted, &planned(&wanted, &plan));
         }
-        if !self.yes {
+        if !self.consent.yes {
             let question = format!("Make these {} changes in account {}?", plan.changes(), wanted.account);
             asking::confirm(table(&planned(&wanted, &plan)), question).await?;
         }

@@ -6,6 +6,7 @@ use clap_complete::ArgValueCandidates;
 use fleetkey_common::aws_names::{AbsoluteName, Namespace};
 use serde::Serialize;
 
+use super::dry_run::DryRun;
 use super::on_box::told;
 use super::ssh_from::SshFromFlag;
 use crate::aws::CallError;
@@ -33,9 +34,8 @@ pub(super) struct RefreshIngress {
     roles: Vec<String>,
     #[command(flatten)]
     ssh_from: SshFromFlag,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// What is printed with `--output json`.
@@ -114,7 +114,7 @@ impl RefreshIngress {
         let mut failed = false;
         for change in Change::of_rules(move_person(claim, &group.rules)) {
             let outcome = match failed {
-                _ if self.dry_run => Ok("planned"),
+                _ if self.dry.dry_run => Ok("planned"),
                 true => Ok("not-tried"),
                 false => carry_out(fleet, &group.id, &change).await.map(|()| "done"),
             };

@@ -11,6 +11,7 @@ use fleetkey_common::public_key::Fingerprint;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::dry_run::DryRun;
 use crate::aws::{CallError, key_pairs};
 use crate::expiry::When;
 use crate::holdings;
@@ -43,9 +44,8 @@ pub(super) struct RegisterKey {
     /// Take the key from another person who holds it; replace an EC2 key pair that holds another key
     #[arg(long)]
     force: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// What is printed with `--output json`.
@@ -83,7 +83,7 @@ impl RegisterKey {
         let plan = registration::plan(&request, &facts)?;
         plan.notes.iter().for_each(|note| printer.note(note));
         plan.hints.iter().for_each(|hint| printer.hint(hint));
-        if self.dry_run {
+        if self.dry.dry_run {
             let rows: Vec<Row> = plan.steps.iter().map(|step| step.row(Outcome::Planned)).collect();
             return print(printer, &request, &plan, &rows);
         }

@@ -5,6 +5,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
+use super::asking::Consent;
 use super::converge::{Row, agree, finish, looked, table};
 use super::create::parse_vpc;
 use super::role::RolePath;
@@ -31,12 +32,8 @@ pub(super) struct ResetSecurity {
     vpc: Option<String>,
     #[command(flatten)]
     role_path: RolePath,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// What is printed with `--output json`.
@@ -76,14 +73,14 @@ impl ResetSecurity {
             });
             steps.collect::<Vec<_>>()
         };
-        if self.dry_run || planned().is_empty() {
+        if self.consent.dry.dry_run || planned().is_empty() {
             print(&planned())?;
             if planned().is_empty() {
                 printer.note(&format!("the security group of {name} is as the role says"));
             }
             return Ok(());
         }
-        if !self.yes {
+        if !self.consent.yes {
             let rows: Vec<_> = planned().iter().map(|(of, step)| Row::new(step, of)).collect();
             let changes = groups.iter().flat_map(|group| &group.changes);
             agree(&rows, changes, "removing rules", format!("Let {name} in as the role says, and no more?")).await?;

@@ -7,7 +7,7 @@ use fleetkey_common::public_key::{Ec2Fingerprint, Fingerprint};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::asking;
+use super::asking::{self, Consent};
 use crate::aws::{CallError, iam_keys, key_pairs};
 use crate::holdings;
 use crate::printer::Printer;
@@ -37,12 +37,8 @@ pub(super) struct RevokeKey {
     /// Why, kept with the revocation
     #[arg(long, value_name = "TEXT", value_parser = parse_why, default_value = "no reason given")]
     why: String,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// A fingerprint as it was given.
@@ -90,7 +86,7 @@ fn parse_why(text: &str) -> Result<String, String> {
 
 impl RevokeKey {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        let asks = !self.yes && !self.dry_run;
+        let asks = self.consent.asks();
         if asks {
             asking::needs_a_terminal("revoking", "--dry-run shows what would be done")?;
         }
@@ -107,7 +103,7 @@ impl RevokeKey {
         explain(&target, &plan, &faults, printer)?;
 
         let rows: Vec<Row> = plan.steps.iter().map(|step| step.row(Outcome::Planned)).collect();
-        if self.dry_run {
+        if self.consent.dry.dry_run {
             print(printer, &plan, &rows)?;
         } else {
             if asks {
@@ -120,7 +116,7 @@ impl RevokeKey {
             session.prepare(printer).await?;
             faults.extend(revoke(&session, &plan, printer).await?);
         }
-        finish(&target, &plan, faults, self.dry_run, printer)
+        finish(&target, &plan, faults, self.consent.dry.dry_run, printer)
     }
 }
 

@@ -4,8 +4,8 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
-use super::asking;
-use super::dry_run::{self, DryRun, Step};
+use super::asking::{self, Consent};
+use super::dry_run::{self, Step};
 use super::on_box::{self, WaitFlags, described};
 use crate::details::Volume;
 use crate::fleet::Fleet;
@@ -25,13 +25,10 @@ use crate::volume::VOLUME_TAG;
 pub(super) struct Terminate {
     #[command(flatten)]
     selector: Selector,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     waiting: WaitFlags,
-    #[command(flatten)]
-    dry: DryRun,
 }
 
 /// What is printed with `--output json`.
@@ -45,7 +42,7 @@ struct Terminated<'a> {
 
 impl Terminate {
     pub(super) async fn run(self, settings: &Settings, printer: Printer) -> anyhow::Result<()> {
-        let asks = !self.yes && !self.dry.dry_run;
+        let asks = self.consent.asks();
         if asks {
             asking::needs_a_terminal("terminating", "--dry-run tells what would go")?;
         }
@@ -55,7 +52,7 @@ impl Terminate {
             State::Terminated => Vec::new(),
             _ => on_box::details(&fleet, chosen.clone()).await?.volumes,
         };
-        if self.dry.dry_run {
+        if self.consent.dry.dry_run {
             return would(&chosen, &volumes, printer);
         }
         if asks && State::LIVE.contains(&chosen.state) {

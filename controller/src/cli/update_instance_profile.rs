@@ -5,6 +5,7 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
+use super::asking::Consent;
 use super::converge::{Row, agree, finish, looked, table};
 use super::role::RolePath;
 use crate::complete;
@@ -31,12 +32,8 @@ pub(super) struct UpdateInstanceProfile {
     detach: bool,
     #[command(flatten)]
     role_path: RolePath,
-    /// Do not ask
-    #[arg(short, long)]
-    yes: bool,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// What is printed with `--output json`.
@@ -80,14 +77,14 @@ impl UpdateInstanceProfile {
             printer.data(&table(&rows), &report).context("writing to standard output")
         };
         let planned: Vec<_> = changes.iter().cloned().map(Step::planned).collect();
-        if self.dry_run || changes.is_empty() {
+        if self.consent.dry.dry_run || changes.is_empty() {
             print(&planned)?;
             if changes.is_empty() {
                 printer.note(&format!("instance profile {profile} is as the role says"));
             }
             return Ok(());
         }
-        if !self.yes {
+        if !self.consent.yes {
             let rows: Vec<_> = planned.iter().map(|step| Row::new(step, &profile)).collect();
             let question = format!("Let boxes {name} do what the role says, and no more?");
             agree(&rows, changes.iter(), "taking policies away", question).await?;

@@ -162,16 +162,9 @@ mod tests {
     use crate::doctor::State;
 
     fn judged(known: &[(&str, Known)]) -> Finding {
-        let words = Words {
-            partition: "aws".to_owned(),
-            account: "123456789012".to_owned(),
-            regions: vec!["us-west-2".to_owned()],
-            bucket: "b".to_owned(),
-            topic: "t".to_owned(),
-        };
         let shipped = SHIPPED.iter().find(|shipped| shipped.file == "controller-ssh").unwrap();
         let known = known.iter().map(|(action, known)| ((*action).to_owned(), *known)).collect();
-        judge(shipped, known, Some("alice"), &words)
+        judge(shipped, known, Some("alice"), &Words::example())
     }
 
     #[test]

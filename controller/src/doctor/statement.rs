@@ -71,14 +71,7 @@ mod tests {
 
     /// The statements of a policy that is shipped, as they are and as they are read.
     fn shipped(file: &str) -> Vec<(Value, Statement)> {
-        let words = Words {
-            partition: "aws".to_owned(),
-            account: "123456789012".to_owned(),
-            regions: vec!["us-west-2".to_owned()],
-            bucket: "b".to_owned(),
-            topic: "t".to_owned(),
-        };
-        let document = words.fill(SHIPPED.iter().find(|shipped| shipped.file == file).unwrap().document());
+        let document = Words::example().fill(SHIPPED.iter().find(|shipped| shipped.file == file).unwrap().document());
         let whole = document["Statement"].as_array().unwrap().iter().cloned();
         whole.zip(statements(&document)).collect()
     }

@@ -20,9 +20,15 @@ const IN_USE: &str = "VolumeInUse";
 /// The code by which EC2 says that a box does not run yet.
 const NOT_RUNNING: &str = "IncorrectState";
 
-/// The tags that all volumes of a launch have.
-pub(super) fn tags_of_all(of: &AbsoluteName, node: Option<&Node>) -> BTreeMap<String, String> {
-    let tags = [(NAME_TAG.to_owned(), of.to_aws_name()), (BOX_TAG.to_owned(), of.to_string())];
+/// What stands behind the name of the box in that of a volume of a launch, as long as it is not known which of them holds
+/// data.
+const UNNAMED: &str = "_unnamed";
+
+/// The tags that all volumes of a launch have. The name is not yet that of the box where the role has further volumes:
+/// should nobody come to name them, none is taken for a root volume, which holds nothing worth keeping.
+pub(super) fn tags_of_all(of: &AbsoluteName, node: Option<&Node>, role: &Role) -> BTreeMap<String, String> {
+    let unnamed = if role.volumes.is_empty() { "" } else { UNNAMED };
+    let tags = [(NAME_TAG.to_owned(), of.to_aws_name() + unnamed), (BOX_TAG.to_owned(), of.to_string())];
     tags.into_iter().chain(node.into_iter().flat_map(Node::tags)).collect()
 }
 
@@ -92,7 +98,7 @@ fn snatched(id: &str, label: &str, by: &str) -> Refusal {
         .hint("once this box is gone, the same command looks again: it takes over another, or makes a blank one")
 }
 
-/// Names the role's further volumes.
+/// Names the role's further volumes; then the others, which have the name of the box.
 pub(super) async fn name_volumes(
     world: &World,
     waiter: &Waiter,
@@ -119,6 +125,11 @@ pub(super) async fn name_volumes(
         ];
         waiter.act(&format!("name {id}"), launch::tag(ec2, id, &tags)).await.map_err(WaitError::into_anyhow)??;
     }
+    let others = there.iter().filter(|(device, _)| role.volumes.iter().all(|volume| volume.device != **device));
+    let others: Vec<&str> = others.map(|(_, id)| id.as_str()).collect();
+    let name = BTreeMap::from([(NAME_TAG.to_owned(), instance.name.to_aws_name())]);
+    let naming = launch::tag_all(ec2, &others, &name);
+    waiter.act(&format!("name {}", others.join(" ")), naming).await.map_err(WaitError::into_anyhow)??;
     Ok(())
 }
 
@@ -134,6 +145,8 @@ mod tests {
 
     use super::*;
     use crate::instance::State;
+    use crate::launch::testing;
+    use crate::role::Volume;
 
     fn node(cluster: Option<&str>, ordinal: Option<u32>) -> Instance {
         Instance {
@@ -152,6 +165,15 @@ mod tests {
             cluster_ordinal: ordinal,
             tags: BTreeMap::new(),
         }
+    }
+
+    #[test]
+    fn no_volume_has_the_name_of_its_box_while_it_may_hold_data() {
+        let of: AbsoluteName = "/prod/web".parse().unwrap();
+        let alone = testing::role("web");
+        assert_eq!(tags_of_all(&of, None, &alone)[NAME_TAG], "prod_web");
+        let with_data = Role { volumes: vec![Volume::new("data".into(), "/dev/sdf".into(), 10)], ..alone };
+        assert_eq!(tags_of_all(&of, None, &with_data)[NAME_TAG], "prod_web_unnamed");
     }
 
     #[test]

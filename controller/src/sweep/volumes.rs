@@ -70,8 +70,8 @@ impl Sweep for Volumes {
 }
 
 /// Whether the volume holds data rather than a system: it has a name of its own, given by a role or by somebody, or it
-/// was made blank. At the launch all volumes have the name of their box, and keep it where a create was cut short
-/// before it gave them theirs; but a root volume comes of a snapshot.
+/// was made blank. A root volume comes of a snapshot and has the name of its box; where a launch makes others as well,
+/// none has that name before all have theirs.
 fn is_of_data(of: &AbsoluteName, volume: &Detached) -> bool {
     let named = volume.tags.contains_key(VOLUME_TAG) || volume.tags.get(NAME_TAG) != Some(&of.to_aws_name());
     named || volume.snapshot.is_none()
@@ -105,6 +105,7 @@ mod tests {
         let of: AbsoluteName = "/prod/web".parse().unwrap();
         assert!(!is_of_data(&of, &volume("prod_web")));
         assert!(is_of_data(&of, &volume("prod_web_data")) && is_of_data(&of, &volume("mine")));
+        assert!(is_of_data(&of, &volume("prod_web_unnamed")));
         let mut named = volume("prod_web");
         named.tags.insert(VOLUME_TAG.to_owned(), "data".to_owned());
         assert!(is_of_data(&of, &named));

@@ -18,8 +18,9 @@ use fleetkey_tests::wait_until;
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt as _;
 
-/// A stand-in for the agent: says what it hears to systemd and to its log.
-const STAND_IN: &str = r#"#!/bin/sh
+/// A stand-in for the agent: says what it hears to systemd and to its log. A shell cannot trap a signal that it was
+/// started to ignore, as by `nohup`, so it is started to hear it.
+const STAND_IN: &str = r#"#!/usr/bin/env -S --default-signal=HUP sh
 if [ "$1" = status ]; then echo '{"serial": 7}'; exit; fi
 trap 'systemd-notify --status=reloading' HUP
 trap 'echo "{\"message\":\"bye\"}"; exit 0' TERM

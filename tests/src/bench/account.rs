@@ -13,7 +13,7 @@ use aws_sdk_ec2::types::{InstanceType, ResourceType};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Bench;
-use super::calls::listed;
+use super::calls::summed_up;
 use super::controller::{any_image, tags};
 use super::people::key;
 use super::progress::Progress;
@@ -157,7 +157,7 @@ fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -
     ensure!(printed >= expected, "{name} prints {printed} lines, not {expected}");
     let calls = proxy.take_calls();
     let ours = repeat_alone(runs, &command)?;
-    let what = format!("{name}; calls: {}", listed(&calls));
+    let what = format!("{name}; calls: {}", summed_up(&calls));
     let mut time = Row::new(what, Unit::Milliseconds, &Samples::milliseconds(ours.times)?);
     let mut memory = Row::new(format!("{name}: peak memory"), Unit::Mebibytes, &Samples::one(ours.peak)?);
     if let Some((rival, words)) = reading.rival {

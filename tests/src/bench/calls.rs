@@ -15,3 +15,10 @@ pub(super) fn listed(calls: &[Call]) -> String {
     let kinds: Vec<String> = count(calls).into_iter().map(|(kind, number)| format!("{kind} {number}")).collect();
     if kinds.is_empty() { "none".to_owned() } else { kinds.join(", ") }
 }
+
+/// The same in few words where there are many kinds.
+pub(super) fn summed_up(calls: &[Call]) -> String {
+    const FEW: usize = 4;
+    let kinds = count(calls).len();
+    if kinds <= FEW { listed(calls) } else { format!("{} of {kinds} kinds", calls.len()) }
+}

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::explain;
 use crate::aws::agent_package;
+use crate::cli::dry_run::DryRun;
 use crate::package::AgentPackage;
 use crate::printer::Printer;
 use crate::refusal::Refusal;
@@ -26,9 +27,8 @@ pub(super) struct Publish {
     /// Packages, Debian's or RPMs, as `make packages` makes them; at most one of each kind and architecture
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry: DryRun,
 }
 
 /// What becomes of a package.
@@ -89,7 +89,7 @@ impl Publish {
         let outcome = |package: &AgentPackage, held: bool, otherwise| {
             if held && index.is_newest(package) { Outcome::Already } else { otherwise }
         };
-        if self.dry_run {
+        if self.dry.dry_run {
             let planned = |package: &AgentPackage, held| outcome(package, held, Outcome::Planned);
             return print(printer, &packages, &held, planned);
         }

@@ -8,6 +8,7 @@ use clap_complete::ArgValueCandidates;
 use super::autostop::AutostopFlags;
 use super::spot::SpotFlags;
 use super::volumes::VolumeFlags;
+use crate::cli::dry_run::DryRun;
 use crate::cli::role::{RolePath, named_value};
 use crate::cli::route::RouteFlags;
 use crate::cli::ssh_from::SshFromFlag;
@@ -99,9 +100,8 @@ pub(super) struct HowFlags {
     /// How long all waits together may take
     #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = parse_timeout)]
     pub(super) timeout: Duration,
-    /// Say what would be done, and change nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) dry: DryRun,
     /// Accepted for scripts of CGCloud: the box that was made is always shown
     #[arg(long, hide = true)]
     pub(super) list: bool,

@@ -73,13 +73,13 @@ pub(super) async fn launch(
     printer: Printer,
 ) -> anyhow::Result<()> {
     let interrupted = interrupt::listen().context("listening for signals")?;
-    let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry_run, list: _ } = flags.how;
+    let HowFlags { create_image, terminate, never_terminate, quick, anew, timeout, dry, list: _ } = flags.how;
     let waiter = Waiter::new(printer, interrupted, timeout);
     let opening = open(&flags, source, upgrade, settings, printer);
     let (world, request, role) = waiter.act("find out who calls", Box::pin(opening)).await??;
     let manner = Manner { quick, terminate, keep: never_terminate, anew };
     let course = Course { world: &world, request: &request, role: &role, manner, waiter: &waiter };
-    if dry_run {
+    if dry.dry_run {
         let prepared = course.plan().await?;
         let after = after(manner, create_image);
         let (steps, spot) = (prepared.plan.rows(&after), prepared.plan.spot.as_ref());

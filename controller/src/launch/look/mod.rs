@@ -102,7 +102,7 @@ pub(crate) async fn prepare(world: &World, request: &Request, role: &Role) -> an
     world.printer.detail(&format!("in {region}: {} of {}", machine.instance_type, machine.image));
     let on_power_off = role.autostop.map(|autostop| autostop.action.to_string());
     let plan = Plan { changes, group, attempts, machine, spot };
-    let volume_tags = volumes::tags_of_all(&request.name, request.volumes.node.as_ref());
+    let volume_tags = volumes::tags_of_all(&request.name, request.volumes.node.as_ref(), role);
     Ok(Prepared { plan, disks, found, user_data: STANDARD.encode(rendered), tags, volume_tags, on_power_off })
 }
 

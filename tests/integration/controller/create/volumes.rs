@@ -282,6 +282,32 @@ async fn a_create_that_was_interrupted_before_its_volume_hung_on_it_is_finished_
 }
 
 #[tokio::test]
+async fn no_volume_passes_for_a_root_volume_where_a_create_was_interrupted_before_it_named_them() -> Result<()> {
+    let ground = Ground::new().await?;
+    ground.role("web", KEEPS)?;
+    let names = async || -> Result<Vec<String>> {
+        let all = ground.cloud().ec2().describe_volumes().send().await?.volumes.unwrap_or_default();
+        let mut names: Vec<String> = all.iter().map(|volume| tags(volume.tags())["Name"].to_owned()).collect();
+        names.sort();
+        Ok(names)
+    };
+    ground.proxy.spoil("ec2:CreateTags", Fault::Hang);
+    let running = ground.start("create", &["--quick"])?;
+    wait_until("the volumes are being named", LONG, || Ok(!ground.proxy.held().is_empty()))?;
+    running.signal(Signal::SIGINT)?;
+    running.end().await?.ended(1);
+    ground.proxy.heal();
+    assert_eq!(
+        names().await?,
+        ["team_web_unnamed"; 3],
+        "cleanup would take one of the name team_web for a root volume"
+    );
+    ground.create(&[]).await?;
+    assert_eq!(names().await?, ["team_web", "team_web_data", "team_web_scratch"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn somebody_who_was_faster_keeps_the_volume_and_a_box_that_was_begun_is_left_to_the_operator() -> Result<()> {
     let ground = Ground::new().await?;
     ground.role("web", KEEPS)?;

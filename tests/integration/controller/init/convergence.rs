@@ -16,6 +16,18 @@ use serde_json::json;
 
 use super::setting::{bare, bucket, changed, files, init, policies, results, shipped, topics};
 
+/// A rule that somebody else has set on the bucket, and the lifecycle that it makes.
+fn theirs() -> Result<(LifecycleRule, BucketLifecycleConfiguration)> {
+    let logs = LifecycleRule::builder()
+        .id("logs")
+        .filter(LifecycleRuleFilter::builder().prefix("logs/").build())
+        .status(ExpirationStatus::Enabled)
+        .expiration(LifecycleExpiration::builder().days(30).build())
+        .build()?;
+    let lifecycle = BucketLifecycleConfiguration::builder().rules(logs.clone()).build()?;
+    Ok((logs, lifecycle))
+}
+
 #[tokio::test]
 async fn a_bare_account_is_set_up_and_a_second_run_changes_nothing() -> Result<()> {
     let mut operator = bare().await?;
@@ -74,13 +86,7 @@ async fn only_what_differs_is_changed_and_what_others_set_beside_it_stays() -> R
     let (s3, name) = (operator.cloud.s3(), operator.cloud.bucket());
     let off = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
     s3.put_bucket_versioning().bucket(&name).versioning_configuration(off).send().await?;
-    let logs = LifecycleRule::builder()
-        .id("logs")
-        .filter(LifecycleRuleFilter::builder().prefix("logs/").build())
-        .status(ExpirationStatus::Enabled)
-        .expiration(LifecycleExpiration::builder().days(30).build())
-        .build()?;
-    let theirs = BucketLifecycleConfiguration::builder().rules(logs.clone()).build()?;
+    let (logs, theirs) = theirs()?;
     s3.put_bucket_lifecycle_configuration().bucket(&name).lifecycle_configuration(theirs).send().await?;
     let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build();
     let tags =
@@ -121,13 +127,7 @@ async fn what_others_set_while_somebody_is_asked_stays_too() -> Result<()> {
     let (s3, name) = (operator.cloud.s3(), operator.cloud.bucket());
     s3.delete_bucket_tagging().bucket(&name).send().await?;
     s3.delete_bucket_lifecycle().bucket(&name).send().await?;
-    let logs = LifecycleRule::builder()
-        .id("logs")
-        .filter(LifecycleRuleFilter::builder().prefix("logs/").build())
-        .status(ExpirationStatus::Enabled)
-        .expiration(LifecycleExpiration::builder().days(30).build())
-        .build()?;
-    let theirs = BucketLifecycleConfiguration::builder().rules(logs.clone()).build()?;
+    let (logs, theirs) = theirs()?;
     let tags = Tagging::builder().tag_set(Tag::builder().key("team").value("web").build()?).build()?;
     let set = async || {
         s3.put_bucket_lifecycle_configuration().bucket(&name).lifecycle_configuration(theirs).send().await?;
