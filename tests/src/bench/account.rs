@@ -108,10 +108,12 @@ pub(super) fn run(bench: &mut Bench) -> Result<()> {
     bench.runtime.block_on(fill(&cloud, &size, &bench.progress))?;
     let rivals = Rivals::new(&cloud)?;
     set_up(&rivals)?;
+    let proxy = Proxy::start(bench.moto.address())?;
+    proxy.remember();
     for reading in READINGS {
-        measure(bench, &rivals, &size, reading)?;
+        measure(bench, &rivals, &proxy, &size, reading)?;
     }
-    completions(bench, &rivals, &size)?;
+    completions(bench, &rivals, &proxy, &size)?;
     let Size { boxes, few, images, key_pairs } = size;
     bench.report.notes.push(format!(
         "Large account: {boxes} boxes in {NAMESPACE}, {few} of them of the role db, {images} images, {key_pairs} key pairs. \
@@ -142,12 +144,10 @@ fn operator(rivals: &Rivals) -> Command {
 }
 
 /// One command: seen to be right, then its calls, then its time and memory.
-fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -> Result<()> {
+fn measure(bench: &mut Bench, rivals: &Rivals, proxy: &Proxy, size: &Size, reading: &Reading) -> Result<()> {
     let name = format!("`fleetkey {}`", reading.words.join(" "));
     bench.progress.say(&format!("account: {name}"));
     let runs = if bench.options.quick { 2 } else { 5 };
-    let proxy = Proxy::start(bench.moto.address())?;
-    proxy.remember();
     let mut command = operator(rivals);
     command.args(reading.words).env("AWS_ENDPOINT_URL", proxy.endpoint());
     remembered(&mut command)?;
@@ -173,10 +173,8 @@ fn measure(bench: &mut Bench, rivals: &Rivals, size: &Size, reading: &Reading) -
 }
 
 /// What the tab key costs once `list` has shown the boxes: nothing is asked of AWS for it.
-fn completions(bench: &mut Bench, rivals: &Rivals, size: &Size) -> Result<()> {
+fn completions(bench: &mut Bench, rivals: &Rivals, proxy: &Proxy, size: &Size) -> Result<()> {
     bench.progress.say("account: completions");
-    let proxy = Proxy::start(bench.moto.address())?;
-    proxy.remember();
     let fleetkey = || {
         let mut command = operator(rivals);
         command.env("AWS_ENDPOINT_URL", proxy.endpoint());
