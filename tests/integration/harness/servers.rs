@@ -126,8 +126,9 @@ fn behind_tls_only_a_client_that_trusts_the_ca_gets_an_answer() -> Result<()> {
         command.args(trust).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut client = command.spawn()?;
         let mut stdin = client.stdin.take().context("stdin was asked for")?;
-        // A client that does not trust the server is gone before this is written.
-        let _ = stdin.write_all(b"GET /moto-api/data.json HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        // A client that does not trust the server is gone before this is written. The page holds none of the data that the
+        // tests so far have made: moto takes minutes for those, and answers nobody else meanwhile.
+        let _ = stdin.write_all(b"GET /moto-api/ HTTP/1.1\r\nHost: localhost\r\n\r\n");
         let mut start = vec![0; 15];
         let length = client.stdout.take().context("stdout was asked for")?.read(&mut start)?;
         client.kill()?;
