@@ -39,7 +39,7 @@ cloud: deps
 demo: deps
 	$(VENV); $(CARGO) build --quiet --workspace --bins; $(ROOT) $(TARGET)/debug/demo
 
-# The integration tests come last: their line is the last one. Most of their time they wait, so that there are two to a core.
+# The integration tests come last: their line is the last one.
 test: deps
 	$(VENV); $(CARGO) build --workspace --bins; \
 	$(AS_ROOT) $(CARGO) test --quiet --workspace --lib --bins; \
@@ -47,7 +47,7 @@ test: deps
 	$(AS_ROOT) $(CARGO) test --workspace --test cloud; \
 	$(AS_ROOT) $(CARGO) test --workspace --test boxes; \
 	$(AS_ROOT) $(CARGO) test --workspace --test pages; \
-	RUST_TEST_THREADS=$$(($$(nproc) * 2)) $(AS_ROOT) $(CARGO) test --workspace --test integration
+	$(AS_ROOT) $(CARGO) test --workspace --test integration
 
 check:
 	$(CARGO) fmt --all --check
