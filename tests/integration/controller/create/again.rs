@@ -46,7 +46,7 @@ async fn a_box_that_was_found_again_is_never_undone_and_its_volumes_stay_as_they
         if stopped {
             ground.cloud().ec2().stop_instances().instance_ids(&id).send().await?;
         }
-        let said = ground.run("create", &["--timeout", "5s"]).await?.ended(1).stderr;
+        let said = ground.run("create", &["--timeout", "10s"]).await?.ended(1).stderr;
         assert!(said.contains(&format!("box {id} of /team/web is kept as it is, since this run has not launched it")));
         assert!(said.contains(&format!("hint: to give up: fleetkey terminate --region us-west-2 /team/web -I {id}")));
         assert!(!said.contains("undone"), "{said}");

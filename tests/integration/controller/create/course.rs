@@ -290,7 +290,7 @@ async fn what_iam_has_not_spread_yet_is_waited_for() -> Result<()> {
     assert_eq!(ground.instances().await?.len(), 1);
 
     ground.proxy.spoil("ec2:RunInstances", Fault::Refuse("InvalidParameterValue", words));
-    let said = ground.run("create", &["--quick", "--timeout", "2s"]).await?.ended(1).stderr;
+    let said = ground.run("create", &["--quick", "--timeout", "10s"]).await?.ended(1).stderr;
     assert!(said.contains(&format!("and instance profile {PROFILE}; at last: InvalidParameterValue")), "{said}");
     Ok(())
 }
