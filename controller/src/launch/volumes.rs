@@ -98,7 +98,8 @@ fn snatched(id: &str, label: &str, by: &str) -> Refusal {
         .hint("once this box is gone, the same command looks again: it takes over another, or makes a blank one")
 }
 
-/// Names the role's further volumes; then the others, which have the name of the box.
+/// Names the role's further volumes; then the others of the launch, which have the name of the box. What somebody else has
+/// named or attached meanwhile stays as it is.
 pub(super) async fn name_volumes(
     world: &World,
     waiter: &Waiter,
@@ -125,11 +126,14 @@ pub(super) async fn name_volumes(
         ];
         waiter.act(&format!("name {id}"), launch::tag(ec2, id, &tags)).await.map_err(WaitError::into_anyhow)??;
     }
-    let others = there.iter().filter(|(device, _)| role.volumes.iter().all(|volume| volume.device != **device));
-    let others: Vec<&str> = others.map(|(_, id)| id.as_str()).collect();
-    let name = BTreeMap::from([(NAME_TAG.to_owned(), instance.name.to_aws_name())]);
-    let naming = launch::tag_all(ec2, &others, &name);
-    waiter.act(&format!("name {}", others.join(" ")), naming).await.map_err(WaitError::into_anyhow)??;
+    let name = [(NAME_TAG, instance.name.to_aws_name())];
+    let unnamed = instance.name.to_aws_name() + UNNAMED;
+    let what = format!("name the other volumes of box {}", instance.id);
+    let found = waiter.act(&what, volumes::of_box(ec2, &instance.id)).await.map_err(WaitError::into_anyhow)??;
+    let others = found.iter().filter(|other| role.volumes.iter().all(|volume| volume.device != other.device));
+    for other in others.filter(|other| other.tags.get(NAME_TAG) == Some(&unnamed)) {
+        waiter.act(&what, launch::tag(ec2, &other.id, &name)).await.map_err(WaitError::into_anyhow)??;
+    }
     Ok(())
 }
 
