@@ -15,12 +15,16 @@ async fn stop_and_start_keep_the_disk_and_the_private_address_and_change_the_pub
     let id = booted.instance_id();
     let keys = host_keys(&account, id).await?;
     booted.sh("echo kept >/srv/kept; rm /etc/issue");
+    // It takes as long to go down as this test needs to look at it.
+    booted.sh("systemd-run --quiet --unit=held --property=RemainAfterExit=yes \
+         --property='ExecStop=/bin/sh -c \"until test -e /srv/let-go; do sleep 0.1; done\"' true");
     let stopped = account.ec2().stop_instances().instance_ids(id).send().await?;
     let change = stopped.stopping_instances().first().context("a change")?;
     let names = [change.previous_state(), change.current_state()].map(|state| state.and_then(|state| state.name()));
     assert_eq!(names.map(|name| name.map(InstanceStateName::as_str)), [Some("running"), Some("stopping")]);
     let early = account.ec2().start_instances().instance_ids(id).send().await.expect_err("it still goes down");
     assert_eq!(early.code(), Some("IncorrectInstanceState"));
+    std::fs::write(booted.path("/srv/let-go"), "")?;
     wait_for_state(&account, id, "stopped").await?;
     assert!(cloud.running(id).is_none());
 
@@ -59,10 +63,11 @@ async fn a_reboot_from_outside_or_inside_is_a_new_boot_of_an_instance_that_runs(
 
 async fn wait_for_new_boot(cloud: &fleetkey_localcloud::LocalCloud, id: &str) -> Result<()> {
     let start = std::time::Instant::now();
+    // In this order: of a box that goes down between the two looks, the second finds nothing.
     let is_new = || {
         cloud
             .running(id)
-            .is_some_and(|booted| booted.path("/run/systemd").exists() && !booted.path("/run/this-boot").exists())
+            .is_some_and(|booted| !booted.path("/run/this-boot").exists() && booted.path("/run/systemd").exists())
     };
     while !is_new() {
         anyhow::ensure!(start.elapsed() < PATIENCE, "{id} does not boot again; the log says:\n{}", cloud.log());
@@ -110,7 +115,7 @@ async fn a_pulled_cable_stays_pulled_over_a_stop_until_it_is_plugged_in() -> Res
     let (_, booted) = up(cloud, launch(cloud)).await?;
     let id = booted.instance_id().to_owned();
     let reaches = "curl -s -m 1 -o /dev/null http://169.254.169.254/";
-    assert!(booted.status(reaches).success());
+    booted.wait_for("the metadata service to answer", |booted| booted.status(reaches).success());
     cloud.cut_network(&id)?;
     assert!(!booted.status(reaches).success());
     account.ec2().stop_instances().instance_ids(&id).send().await?;
