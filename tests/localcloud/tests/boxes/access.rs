@@ -100,7 +100,7 @@ async fn a_box_that_boots_without_a_network_lets_in_whom_it_let_in_last() -> Res
     alice.world.cloud.cut_network(&id)?;
     alice.account.ec2().start_instances().instance_ids(&id).send().await?;
     let booted = alice.world.wait_for_box(&id)?;
-    let logs_in = "ssh -F none -i /root/alice/key -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=5 \
+    let logs_in = "ssh -F none -i /root/alice/key -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=60 \
                    -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null admin@127.0.0.1 true";
     // cloud-init looks for the metadata service for a minute, and sshd waits for cloud-init.
     let starts = || Ok(booted.read("/run/fleetkey/status.json").is_some());

@@ -22,15 +22,16 @@ async fn an_agent_that_is_killed_or_hangs_is_back_in_step_by_itself() -> Result<
     let booted = alice.create(&["--keypairs", "__me__", "@@killed-ops"]).await?;
     wait_in_step(&booted);
     // A minute, as shipped, is not what this test is about.
-    let quick = "[Service]\nWatchdogSec=4s\nRestartSec=500ms\n";
+    let quick = "[Service]\nWatchdogSec=4s\nRestartSec=500ms\nTimeoutStartSec=5min\nExecStartPre=/opt/held-back\n";
     booted.sh(&format!(
         "mkdir -p /etc/systemd/system/{UNIT}.d; printf '{quick}' >/etc/systemd/system/{UNIT}.d/quick.conf; \
+         printf '#!/bin/sh\nwhile test -e /run/hold; do sleep 0.1; done\n' >/opt/held-back; chmod +x /opt/held-back; \
          systemctl daemon-reload; systemctl restart {UNIT}"
     ));
     wait_in_step(&booted);
     for (signal, joins) in [("KILL", true), ("STOP", false)] {
         let (restarts, agent) = (number(&booted, "NRestarts"), booted.property(UNIT, "MainPID"));
-        booted.sh(&format!("kill -{signal} {agent}"));
+        booted.sh(&format!("touch /run/hold; kill -{signal} {agent}"));
         // What changes while nobody looks, and what somebody does to the file.
         if joins {
             alice.account.add_to_group("killed-bob", "killed-ops").await?;
@@ -39,6 +40,7 @@ async fn an_agent_that_is_killed_or_hangs_is_back_in_step_by_itself() -> Result<
         }
         booted.sh(&format!("sed -i '/killed-alice/d' {KEY_FILE}"));
         assert!(!alice.gets_in()?, "the test took the key out");
+        booted.sh("rm /run/hold");
         booted.wait_for("a new agent", |booted| number(booted, "NRestarts") > restarts);
         wait_in_step(&booted);
         assert_ne!(booted.property(UNIT, "MainPID"), agent);

@@ -65,6 +65,7 @@ async fn a_box_that_is_to_be_terminated_is_gone_when_nobody_uses_it() -> Result<
     let booted = alice.only_box().await?;
     let id = booted.instance_id().to_owned();
     wait_in_step(&booted);
+    booted.wait_for("a notice", |booted| booted.path("/run/motd.d/fleetkey").exists());
     let motd = String::from_utf8(booted.read("/run/motd.d/fleetkey").context("there is a notice")?)?;
     assert!(motd.starts_with("This box is TERMINATED, its disks with it, after 1m"), "{motd}");
     wait_until_it_is(&alice, &id, InstanceStateName::Terminated).await?;

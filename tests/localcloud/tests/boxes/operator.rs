@@ -29,7 +29,7 @@ pub(crate) const SOON: Duration = Duration::from_mins(1);
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The words that make an ssh of a test ask nobody anything.
-const UNATTENDED: [&str; 4] = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10"];
+const UNATTENDED: [&str; 4] = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=60"];
 
 /// A person who runs `fleetkey`.
 pub(crate) struct Operator {

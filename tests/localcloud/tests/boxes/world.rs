@@ -60,9 +60,12 @@ impl World {
     }
 }
 
-/// Waits until the agent of a box says that everything is as it should be.
+/// Waits until the agent of a box says that everything is as it should be, to systemd and in its status, which it writes
+/// after that.
 pub(crate) fn wait_in_step(booted: &CloudBox) {
-    booted.wait_for("the agent to be in step", |booted| status_text(booted).starts_with("in step"));
+    booted.wait_for("the agent to be in step", |booted| {
+        status_text(booted).starts_with("in step") && status(booted)["instance_id"].is_string()
+    });
 }
 
 /// What the agent tells systemd of itself.

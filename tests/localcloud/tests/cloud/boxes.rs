@@ -3,10 +3,18 @@
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{Filter, InstanceStateName, Placement};
+use fleetkey_localcloud::CloudBox;
 use fleetkey_tests::in_box::InBox as _;
 use fleetkey_tests::keys::TestKey;
 
-use crate::support::{describe, encoded, here, host_keys, launch, launch_with_key, shared, ssh, state, stdout, up};
+use crate::support::{
+    describe, encoded, here, host_keys, launch, launch_with_key, running, shared, ssh, state, stdout, up,
+};
+
+/// Nothing says that it takes connections before the host keys are on the console.
+fn wait_for_sshd(booted: &CloudBox) {
+    booted.wait_for("sshd", |booted| booted.status("systemctl is-active ssh systemd-user-sessions").success());
+}
 
 #[tokio::test]
 async fn a_launched_box_boots_runs_its_user_data_and_lets_the_launch_key_in() -> Result<()> {
@@ -19,6 +27,7 @@ async fn a_launched_box_boots_runs_its_user_data_and_lets_the_launch_key_in() ->
     let keys = host_keys(&cloud.account(), id).await?;
     let instance = describe(&cloud.account(), id).await?;
     assert_eq!(state(&instance), "running");
+    wait_for_sshd(&running(cloud, id)?);
     for address in [instance.private_ip_address(), instance.public_ip_address()] {
         let address = address.context("a box has both addresses")?;
         let said =
@@ -37,7 +46,9 @@ async fn two_boxes_side_by_side_let_one_in() -> Result<()> {
     let (cloud, key) = (shared()?, TestKey::new("quick@test")?);
     let launch = launch_with_key(cloud, &key, "quick").await?.min_count(2).max_count(2);
     for instance in launch.send().await?.instances() {
-        let keys = host_keys(&cloud.account(), instance.instance_id().context("an id")?).await?;
+        let id = instance.instance_id().context("an id")?;
+        let keys = host_keys(&cloud.account(), id).await?;
+        wait_for_sshd(&running(cloud, id)?);
         let address = instance.private_ip_address().context("an address")?;
         stdout(&ssh(cloud, address, &key, &keys, "true")?)?;
     }
@@ -129,9 +140,9 @@ async fn states_choose_among_instances_as_they_truly_are() -> Result<()> {
         let asked = cloud.account().ec2().describe_instances().filters(filter).instance_ids(id);
         async move { anyhow::Ok(asked.send().await?.reservations().len()) }
     };
-    // Whatever it is by now, it is in one state alone.
+    // It is one or the other, and may become the other between the two questions.
     let stopped = found(InstanceStateName::Stopped).await?;
-    let up = found(InstanceStateName::Running).await? + found(InstanceStateName::Pending).await?;
+    let up = found(InstanceStateName::Pending).await? + found(InstanceStateName::Running).await?;
     assert_eq!((stopped, up.min(1)), (0, 1));
     let account = cloud.account();
     crate::support::wait_for_state(&account, id, "running").await?;

@@ -59,6 +59,8 @@ async fn an_image_without_a_reboot_leaves_the_box_running() -> Result<()> {
     let cloud = shared()?;
     let account = cloud.account();
     let (_, old) = up(cloud, launch(cloud)).await?;
+    // A file that is gone between a look and the copy would spoil the image.
+    old.wait_for_cloud_init();
     old.sh("touch /run/this-boot /srv/written");
     let made = account.ec2().create_image().instance_id(old.instance_id()).name("live").no_reboot(true).send().await?;
     let image = made.image_id().context("an image id")?;

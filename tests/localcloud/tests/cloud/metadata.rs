@@ -20,12 +20,12 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","A
     "Principal":{"Service":"ec2.amazonaws.com"}}]}"#;
 
 fn token(from: &CloudBox) -> String {
-    from.sh(&format!("curl -sSf -m 5 -X PUT -H 'x-aws-ec2-metadata-token-ttl-seconds: 300' {SERVICE}/api/token"))
+    from.sh(&format!("curl -sSf -m 60 -X PUT -H 'x-aws-ec2-metadata-token-ttl-seconds: 300' {SERVICE}/api/token"))
 }
 
 /// The status and the body of an answer.
 fn get(from: &CloudBox, token: &str, path: &str) -> (String, String) {
-    let line = format!("curl -sS -m 5 -w '\\n%{{http_code}}' -H 'x-aws-ec2-metadata-token: {token}' {SERVICE}/{path}");
+    let line = format!("curl -sS -m 60 -w '\\n%{{http_code}}' -H 'x-aws-ec2-metadata-token: {token}' {SERVICE}/{path}");
     let answer = from.sh(&line);
     let (body, status) = answer.rsplit_once('\n').unwrap_or(("", &answer));
     (status.to_owned(), body.to_owned())
@@ -99,8 +99,8 @@ async fn a_box_that_takes_anothers_address_gets_nothing_of_it() -> Result<()> {
     let (_, thief) = up(cloud, launch(cloud)).await?;
     let (id, address) = (victim.instance_id().context("an id")?, victim.private_ip_address().context("an address")?);
     thief.sh(&format!("ip address add {address}/32 dev ens5"));
-    let ask = "curl -s -m 2 -X PUT -H 'x-aws-ec2-metadata-token-ttl-seconds: 60'";
-    let as_victim = format!("{ask} --interface {address} {SERVICE}/api/token");
+    let ask = "curl -s -X PUT -H 'x-aws-ec2-metadata-token-ttl-seconds: 60'";
+    let as_victim = format!("{ask} -m 2 --interface {address} {SERVICE}/api/token");
     // No answer comes, or word that there is no way: curl's time-out, or that it could not connect.
     let nothing = |line: &str| matches!(thief.status(line).code(), Some(28 | 7));
     assert!(nothing(&as_victim));
@@ -108,7 +108,7 @@ async fn a_box_that_takes_anothers_address_gets_nothing_of_it() -> Result<()> {
     cloud.account().ec2().stop_instances().instance_ids(id).send().await?;
     wait_for_state(&cloud.account(), id, "stopped").await?;
     assert!(nothing(&as_victim));
-    thief.sh(&format!("{ask} {SERVICE}/api/token"));
+    thief.sh(&format!("{ask} -m 60 {SERVICE}/api/token"));
     // The API sees the same router.
     let api = format!("curl -s -m 2 --interface {address} {}/moto-api/data.json", cloud.endpoint());
     assert!(nothing(&api));

@@ -109,7 +109,14 @@ pub(crate) fn ssh(cloud: &LocalCloud, address: &str, key: &TestKey, host_keys: &
     std::fs::write(&file, known.concat())?;
     let mut command = cloud.command("ssh");
     command.args(["-F", "none", "-T", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]);
-    command.args(["-o", "StrictHostKeyChecking=yes", "-o", "GlobalKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5"]);
+    command.args([
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "ConnectTimeout=60",
+    ]);
     command.arg("-o").arg(format!("UserKnownHostsFile={}", file.display()));
     command.arg("-i").arg(key.private()).arg(format!("admin@{address}")).arg(line);
     Ok(command.stdin(Stdio::null()).output()?)

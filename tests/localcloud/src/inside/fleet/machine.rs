@@ -17,7 +17,7 @@ use crate::inside::{run, utf8};
 const START: Duration = Duration::from_mins(1);
 
 /// How long a box may take to go down in order, before its power is cut.
-const SHUTDOWN: Duration = Duration::from_secs(20);
+const SHUTDOWN: Duration = Duration::from_mins(1);
 
 /// After what time a box that still runs is told again to power off.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
