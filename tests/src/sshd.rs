@@ -116,7 +116,7 @@ impl<'sandbox> Sshd<'sandbox> {
             "IdentityAgent=none",
             "StrictHostKeyChecking=yes",
             "GlobalKnownHostsFile=/dev/null",
-            "ConnectTimeout=5",
+            "ConnectTimeout=60",
             "PreferredAuthentications=publickey",
             known_hosts.as_str(),
         ] {

@@ -136,7 +136,7 @@ fn the_real_client_gets_in_with_a_listed_key_and_with_no_other() -> Result<()> {
     assert!(!sshd.can_log_in("ubuntu", &other)?);
     assert!(!sshd.can_log_in("nobody-of-that-name", &listed)?);
     sandbox.write("/etc/keys/ubuntu", format!("{}\n", other.line()))?;
-    sshd.wait_for_login("ubuntu", &other, true, Duration::from_secs(5))?;
+    sshd.wait_for_login("ubuntu", &other, true, Duration::from_mins(1))?;
     assert!(!sshd.can_log_in("ubuntu", &listed)?);
     assert!(sshd.log().text()?.contains(&listed.fingerprint().to_string()));
     Ok(())
@@ -196,8 +196,8 @@ fn nothing_runs_on_when_the_owner_is_killed() -> Result<()> {
     let (scratch, pids) = owned.split_once(' ').context("a folder and process ids")?;
     let pids = pids.split(' ').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
     assert!(pids.len() >= 5, "{owned}");
-    wait_until("all that it owned has ended", Duration::from_secs(10), || Ok(!pids.iter().copied().any(runs)))?;
-    wait_until("its mounts are gone", Duration::from_secs(10), || Ok(!mounted(scratch)?))?;
+    wait_until("all that it owned has ended", Duration::from_mins(1), || Ok(!pids.iter().copied().any(runs)))?;
+    wait_until("its mounts are gone", Duration::from_mins(1), || Ok(!mounted(scratch)?))?;
     // Another test may have swept it before.
     let _sweeps = Scratch::new()?;
     assert!(!Path::new(scratch).exists());

@@ -1,7 +1,5 @@
 //! The moto server and the accounts on it.
 
-use std::time::{Duration, Instant};
-
 use anyhow::{Context as _, Result};
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use fleetkey_tests::cloud::Cloud;
@@ -66,9 +64,7 @@ async fn a_published_hint_reaches_a_subscribed_queue() -> Result<()> {
     cloud.sns().subscribe().topic_arn(&topic).protocol("sqs").endpoint(&arn).send().await?;
     assert_eq!(cloud.subscriptions().await?, [arn]);
     cloud.publish_hint(&topic).await?;
-    let start = Instant::now();
     let received = cloud.sqs().receive_message().queue_url(&queue).wait_time_seconds(10).send().await?;
-    assert!(start.elapsed() < Duration::from_secs(5));
     let body = received.messages()[0].body().context("a message has a body")?;
     assert!(body.contains("eyJ2ZXJzaW9uIjogMSwgInR5cGUiOiAxfQ=="), "{body}");
     Ok(())

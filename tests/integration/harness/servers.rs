@@ -12,6 +12,7 @@ use fleetkey_tests::imds::{Identity, Imds, Mood};
 use fleetkey_tests::moto::Moto;
 use fleetkey_tests::proxy::{Fault, Proxy, count};
 use fleetkey_tests::tls::TestCa;
+use fleetkey_tests::wait_until;
 
 async fn proxied() -> Result<(Proxy, Cloud)> {
     let cloud = Cloud::new().await?;
@@ -82,7 +83,9 @@ async fn a_refusing_proxy_takes_no_connection_until_it_is_healed() -> Result<()>
     proxy.refuse();
     cloud.queues().await.expect_err("refused");
     proxy.heal();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    let endpoint = proxy.endpoint();
+    let address = endpoint.strip_prefix("http://").context("no TLS")?;
+    wait_until("it listens again", Duration::from_mins(1), || Ok(TcpStream::connect(address).is_ok()))?;
     cloud.queues().await?;
     Ok(())
 }
@@ -92,7 +95,7 @@ fn connections_to_the_proxy_are_kept_open() -> Result<()> {
     let proxy = Proxy::start(Moto::shared()?.address())?;
     let endpoint = proxy.endpoint();
     let mut stream = TcpStream::connect(endpoint.trim_start_matches("http://"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     for _ in 0..3 {
         stream.write_all(b"GET /moto-api/reset HTTP/1.1\r\nHost: x\r\n\r\n")?;
         let mut answer = String::new();
@@ -144,7 +147,7 @@ fn behind_tls_only_a_client_that_trusts_the_ca_gets_an_answer() -> Result<()> {
 fn ask(imds: &Imds, method: &str, path: &str, header: &str) -> Result<String> {
     let url = imds.url();
     let mut stream = TcpStream::connect(url.trim_start_matches("http://"))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n")?;
     stream.shutdown(std::net::Shutdown::Write)?;
     let mut answer = Vec::new();

@@ -5,13 +5,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
@@ -189,29 +189,54 @@ impl Line {
     }
 }
 
-/// Takes connections, except while told to refuse them: then there is no listener at all.
+/// How many connections wait to be taken.
+const BACKLOG: u32 = 1024;
+
+/// The port of a proxy.
+enum Port {
+    Open(TcpListener),
+    /// Nobody listens, and nobody else gets the port.
+    Closed(TcpSocket),
+}
+
+impl Port {
+    fn opened_or_closed(self, address: SocketAddr, closed: bool) -> io::Result<Self> {
+        match self {
+            Self::Open(listener) if closed => {
+                drop(listener);
+                let socket = TcpSocket::new_v4()?;
+                // The connections that were open have not all ended yet.
+                socket.set_reuseaddr(true)?;
+                socket.bind(address)?;
+                Ok(Self::Closed(socket))
+            }
+            Self::Closed(socket) if !closed => Ok(Self::Open(socket.listen(BACKLOG)?)),
+            as_it_is => Ok(as_it_is),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match self {
+            Self::Open(listener) => listener.accept().await,
+            Self::Closed(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Takes connections, except while told to refuse them.
 async fn accept(listener: std::net::TcpListener, mut line: Line) -> io::Result<()> {
     let address = listener.local_addr()?;
-    let mut listener = Some(TcpListener::from_std(listener)?);
+    let mut port = Port::Open(TcpListener::from_std(listener)?);
     loop {
-        if line.rules.borrow_and_update().refusing {
-            listener = None;
-        } else if listener.is_none() {
-            listener = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, address.port())).await?);
-        }
-        let connection = async {
-            match &listener {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
-            }
-        };
+        let refusing = line.rules.borrow_and_update().refusing;
+        port = port.opened_or_closed(address, refusing)?;
         tokio::select! {
             told = line.rules.changed() => {
                 if told.is_err() {
                     return Ok(());
                 }
             }
-            accepted = connection => {
+            accepted = port.accept() => {
                 let (stream, _) = accepted?;
                 tokio::spawn(connected(stream, line.clone()));
             }
