@@ -173,7 +173,7 @@ async fn an_image_that_was_begun_before_an_interruption_is_gone_on_with_and_not_
 
     let play = Play::start(vec![stopped(), ("DescribeImages", vec![described("pending")])])?;
     operator.go_through(play.endpoint());
-    let ran = operator.verb("/", &["image", "web", "--timeout", "300ms"]).await?.ended(1);
+    let ran = operator.verb("/", &["image", "web", "--timeout", "5s"]).await?.ended(1);
     let said = format!(
         "image ami-0123456789abcdef0 is available; at last: pending\nhint: go on with: fleetkey image --region us-west-2 /web -I {BOX}\n"
     );
@@ -228,8 +228,8 @@ async fn fault_12_every_snapshot_of_an_image_is_deleted() -> Result<()> {
             "EC2 has not let all snapshots go yet\nhint: run again to finish: fleetkey delete-image /web -i ami-0123456789abcdef0\n",
         ),
         (
-            &["--timeout", "300ms"],
-            "waited 300ms in vain: snapshot snap-0123456789abcdef0 is deleted; at last: in use by an image\nhint: run again to finish: fleetkey delete-image /web -i ami-0123456789abcdef0\n",
+            &["--timeout", "5s"],
+            "waited 5s in vain: snapshot snap-0123456789abcdef0 is deleted; at last: in use by an image\nhint: run again to finish: fleetkey delete-image /web -i ami-0123456789abcdef0\n",
         ),
     ] {
         let lines = vec![("DescribeImages", vec![described("available")]), ("DeleteSnapshot", vec![in_use.clone()])];

@@ -163,8 +163,8 @@ async fn a_wait_ends_in_time_or_when_interrupted_and_says_how_to_go_on() -> Resu
     let play = Play::of_states(&["running", "stopping"])?;
     operator.go_through(play.endpoint());
     let go_on = format!("hint: go on with: fleetkey stop --region us-west-2 /web -I {BOX}\n");
-    let ran = operator.verb("/", &["stop", "web", "--timeout", "300ms"]).await?.ended(1);
-    let said = format!("error: waited 300ms in vain: box {BOX} is stopped; at last: stopping\n{go_on}");
+    let ran = operator.verb("/", &["stop", "web", "--timeout", "5s"]).await?.ended(1);
+    let said = format!("error: waited 5s in vain: box {BOX} is stopped; at last: stopping\n{go_on}");
     assert!(ran.stderr.ends_with(&said), "{}", ran.stderr);
 
     let mut play = Play::of_states(&["running", "stopping"])?;

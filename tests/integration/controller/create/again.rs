@@ -41,12 +41,13 @@ async fn a_box_that_was_found_again_is_never_undone_and_its_volumes_stay_as_they
         Ok((found[0].instance_id().map(str::to_owned), state, goes))
     };
     let running = (Some(id.clone()), Some("running".to_owned()), Some(false));
-    // It runs, and cannot be reached in time; then somebody has stopped it.
+    ground.proxy.spoil(CONSOLE, Fault::Refuse("Broken", "it is broken"));
+    // It runs, and its console cannot be read; then somebody has stopped it.
     for stopped in [false, true] {
         if stopped {
             ground.cloud().ec2().stop_instances().instance_ids(&id).send().await?;
         }
-        let said = ground.run("create", &["--timeout", "10s"]).await?.ended(1).stderr;
+        let said = ground.run("create", &[]).await?.ended(1).stderr;
         assert!(said.contains(&format!("box {id} of /team/web is kept as it is, since this run has not launched it")));
         assert!(said.contains(&format!("hint: to give up: fleetkey terminate --region us-west-2 /team/web -I {id}")));
         assert!(!said.contains("undone"), "{said}");

@@ -240,8 +240,8 @@ async fn a_wait_in_vain_ends_after_its_timeout_and_names_what_was_waited_for() -
     let ground = Ground::new().await?;
     ground.proxy.spoil("ec2:GetConsoleOutput", Fault::Hang);
     // Long enough for all that comes before, on a busy machine.
-    let said = ground.run("create", &["--timeout", "12s"]).await?.ended(1).stderr;
-    assert!(said.contains("waited 12s in vain: box i-"), "{said}");
+    let said = ground.run("create", &["--timeout", "20s"]).await?.ended(1).stderr;
+    assert!(said.contains("waited 20s in vain: box i-"), "{said}");
     assert!(said.contains("undone: box i-"), "{said}");
     assert!(ground.is_bare().await?);
     Ok(())
@@ -290,7 +290,7 @@ async fn what_iam_has_not_spread_yet_is_waited_for() -> Result<()> {
     assert_eq!(ground.instances().await?.len(), 1);
 
     ground.proxy.spoil("ec2:RunInstances", Fault::Refuse("InvalidParameterValue", words));
-    let said = ground.run("create", &["--quick", "--timeout", "10s"]).await?.ended(1).stderr;
+    let said = ground.run("create", &["--quick", "--timeout", "20s"]).await?.ended(1).stderr;
     assert!(said.contains(&format!("and instance profile {PROFILE}; at last: InvalidParameterValue")), "{said}");
     Ok(())
 }

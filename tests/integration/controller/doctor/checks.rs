@@ -287,9 +287,9 @@ async fn a_check_that_hangs_is_cut_off_and_stops_no_other() -> Result<()> {
     operator.go_through(proxy.endpoint());
     proxy.spoil("sns:GetTopicAttributes", Fault::Hang);
     proxy.spoil("ec2:DescribeKeyPairs", Fault::ServerError);
-    let ran = doctor(&operator, &["--timeout", "6s", "--as", "publishers"]).await?.ended(1);
+    let ran = doctor(&operator, &["--timeout", "15s", "--as", "publishers"]).await?.ended(1);
     let found = lines(&ran)?;
-    told(&found, "topic", "missing no answer within 6s", "--timeout");
+    told(&found, "topic", "missing no answer within 15s", "--timeout");
     told(&found, "key", "missing ec2 DescribeKeyPairs failed: InternalError", "the network");
     for check in ["credentials", "bucket", "package"] {
         assert!(of(&found, check).iter().all(|line| line.starts_with("ok ")), "{check}: {found:#?}");

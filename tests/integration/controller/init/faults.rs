@@ -1,5 +1,7 @@
 //! Parts that fail, interruptions, and what somebody else made under Fleetkey's names.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -60,19 +62,15 @@ async fn a_bucket_that_s3_does_not_know_everywhere_yet_is_tried_again() -> Resul
     let mut operator = bare().await?;
     let proxy = Proxy::start(Moto::shared()?.address())?;
     operator.go_through(proxy.endpoint());
-    proxy.spoil("s3:PutBucketTagging", Fault::Refuse("OperationAborted", "A conflicting operation is in progress."));
-    let running = operator.start(&["init", "--yes", "--no-policies", "--output", "json"])?;
-    let mut calls = Vec::new();
-    tokio::time::timeout(Duration::from_mins(1), async {
-        while calls.iter().filter(|action| *action == "PutBucketTagging").count() < 2 {
-            calls.extend(proxy.take_calls().into_iter().map(|call| call.action));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await
-    .context("it is tried again")?;
-    proxy.heal();
-    running.end().await?.ended(0);
+    let asked = Arc::new(AtomicU32::new(0));
+    let so_far = Arc::clone(&asked);
+    proxy.play(move |call| {
+        let early = call.action == "PutBucketTagging" && so_far.fetch_add(1, Ordering::Relaxed) < 2;
+        let conflict = "<Code>OperationAborted</Code><Message>A conflicting operation is in progress.</Message>";
+        early.then(|| (409, format!("<Error>{conflict}</Error>")))
+    });
+    operator.run(&["init", "--yes", "--no-policies", "--output", "json"]).await?.ended(0);
+    assert_eq!(asked.load(Ordering::Relaxed), 3);
     assert_eq!(bucket(&operator.cloud).await?.tags.len(), 1);
     Ok(())
 }

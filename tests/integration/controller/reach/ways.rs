@@ -128,7 +128,7 @@ async fn over_another_machine_the_operators_own_known_hosts_counts_for_that_and_
     // A machine on the way that nobody knows is not believed, and not taken for the box.
     fs::write(&known, "")?;
     fs::remove_file(there.known_hosts())?;
-    let ran = over(&there, "2s").await?.ended(1);
+    let ran = over(&there, "10s").await?.ended(1);
     assert!(
         ran.stderr.contains("Host key verification failed") && !ran.stderr.contains("has changed"),
         "{}",
@@ -182,7 +182,7 @@ async fn a_way_that_cannot_be_gone_is_told_with_what_to_do() -> Result<()> {
     }
     // A tunnel that does not come about is told in its own words.
     install(&there.operator, "aws", "#!/bin/sh\necho 'An error occurred (TargetNotConnected)' >&2\nexit 255\n")?;
-    let ran = ssh(&["--via", "ssm", "--timeout", "1s"], &[]).await?.ended(1);
+    let ran = ssh(&["--via", "ssm", "--timeout", "10s"], &[]).await?.ended(1);
     assert!(ran.stderr.contains("at last: An error occurred (TargetNotConnected)"), "{}", ran.stderr);
     let ran = ssh(&["--via", "eice", "--host-key", "SHA256:Ys3rdwo+SClvcDNfmfZDgMJL6IzyGgH27DctbvUsZQY"], &[]).await?;
     assert!(ran.ended(1).stderr.contains("hint: give the host key in a file"));

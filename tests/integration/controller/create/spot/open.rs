@@ -107,8 +107,11 @@ async fn a_request_moves_on_to_each_place_and_then_stays_open_in_the_first() -> 
     let places = ["-t", "t3.small,t3.medium", "--zone", "us-west-2b,us-west-2a"];
     ground.proxy.take_calls();
     let running = ground.start("create", &[&TIMED[..], &places, &["--quick"]].concat())?;
-    wait_until("it is back in the first place", LONG, || Ok(market.states().len() == 5))?;
-    let asked = calls(&ground.proxy.take_calls(), REQUEST);
+    let mut asked = Vec::new();
+    wait_until("it is back in the first place", LONG, || {
+        asked.extend(calls(&ground.proxy.take_calls(), REQUEST));
+        Ok(asked.len() == 5)
+    })?;
     let of = |field: &str| asked.iter().map(|fields| fields[field].clone()).collect::<Vec<_>>();
     let kinds = of("LaunchSpecification.InstanceType");
     assert_eq!(kinds, ["t3.small", "t3.small", "t3.medium", "t3.medium", "t3.small"]);

@@ -14,7 +14,7 @@ use super::{TIMED, form};
 
 /// A request that stays open. Prices are only shown, since moto refuses to tell them here: it takes the signature of a
 /// request that has blanks in its body, as the name of a product does, for a wrong one.
-const FLAGS: [&str; 5] = ["--quick", "--spot", "--spot-timeout", "5s", "--anew"];
+const FLAGS: [&str; 5] = ["--quick", "--spot", "--spot-timeout", "5m", "--anew"];
 
 #[tokio::test]
 async fn bidding_needs_every_permission_of_its_policy_and_no_other() -> Result<()> {
@@ -42,7 +42,7 @@ async fn bidding_needs_every_permission_of_its_policy_and_no_other() -> Result<(
     ground.run("create", &FLAGS).await?.ended(0);
     // One that is cancelled.
     let market = Market::open(&ground, "price-too-low");
-    ground.run("create", &FLAGS).await?.ended(1);
+    ground.run("create", &["--quick", "--spot", "--spot-timeout", "5s", "--anew"]).await?.ended(1);
     assert_eq!(market.states().last(), Some(&"cancelled"));
     let called = called_for(&ground.proxy);
     let mine: BTreeSet<_> = called.difference(&create.actions()).cloned().collect();

@@ -16,7 +16,8 @@ const SOON: [&str; 4] = ["--quick", "--spot", "--spot-timeout", "2s"];
 async fn when_the_time_is_up_the_request_is_cancelled_and_everything_undone() -> Result<()> {
     let ground = Ground::new().await?;
     let market = Market::open(&ground, "capacity-not-available");
-    let said = ground.run("create", &SOON).await?.ended(1).stderr;
+    // Long enough for a look at the request, on a busy machine.
+    let said = ground.run("create", &["--quick", "--spot", "--spot-timeout", "15s"]).await?.ended(1).stderr;
     assert_eq!(market.states(), ["cancelled"]);
     let why = "its time is up; at last: capacity-not-available: it is capacity-not-available";
     assert!(said.contains(why) && said.contains("spot request sir-00000001 is cancelled"), "{said}");
