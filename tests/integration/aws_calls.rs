@@ -59,7 +59,10 @@ async fn a_look_that_finds_no_change_fetches_no_key_and_makes_few_calls() -> Res
     fixture.proxy.take_calls();
     fixture.wait_status("two more are done", |status| looks(status) >= start + 2)?;
     let made = looks(&fixture.status()?) - start;
-    assert_eq!(count(&fixture.proxy.take_calls()), look_calls(made));
+    let mut calls = count(&fixture.proxy.take_calls());
+    // Of a status object that took its time.
+    calls.remove("s3:PutObject");
+    assert_eq!(calls, look_calls(made));
     Ok(())
 }
 
@@ -69,6 +72,7 @@ async fn an_idle_minute_costs_one_look_and_three_long_polls() -> Result<()> {
     let _agent = Agent::start(&fixture.sandbox, &fixture.config().set("poll_interval", "60s"))?;
     fixture.wait_let_in(&fixture.alice)?;
     wait_status_object(&fixture).await?;
+    fixture.wait_well()?;
     std::thread::sleep(Duration::from_secs(11));
     fixture.proxy.take_calls();
     std::thread::sleep(Duration::from_mins(1));
@@ -77,6 +81,8 @@ async fn an_idle_minute_costs_one_look_and_three_long_polls() -> Result<()> {
     for (call, times) in &calls {
         let most = match call.as_str() {
             "sqs:ReceiveMessage" => 4,
+            // The status object says once that push is on; that may have taken its time.
+            "s3:PutObject" => 1,
             look => 2 * LOOK.iter().find(|(call, _)| *call == look).map_or(0, |(_, times)| *times),
         };
         assert!(*times <= most, "{times} times {call}, and {most} are enough: {calls:#?}");

@@ -15,9 +15,9 @@ use super::fixture::{ACCOUNT, Fixture, KEY_FILE, SOON, faults, longest_silence, 
 
 /// How soon a key file that somebody changed is put right, whatever the network does: well before a look that waits for
 /// AWS would be over. How soon it is on a machine at rest, foreign_lines.rs shows.
-const REPAIR: Duration = Duration::from_secs(5);
+const REPAIR: Duration = Duration::from_secs(9);
 /// The longest time without a sign of life. The agent is told to give one in 2 s; the rest is for a busy machine.
-const SILENCE: Duration = Duration::from_secs(5);
+const SILENCE: Duration = Duration::from_secs(9);
 
 /// The parts of the source that the fixture's configuration has, and the calls that each is made of.
 const PARTS: [(&str, &[&str]); 6] = [

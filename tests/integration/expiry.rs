@@ -39,7 +39,7 @@ fn expiry_sshd_refuses_the_key_after_its_time_although_the_agent_is_dead() -> Re
     let config = directory().grant("ubuntu", &["alice"]);
     let agent = in_step(&sandbox, &config)?;
     let sshd = Sshd::start(&sandbox, "AuthorizedKeysFile .ssh/authorized_keys")?;
-    put(&sandbox, "people/alice.pub", expiring(&alice, 10))?;
+    put(&sandbox, "people/alice.pub", expiring(&alice, 30))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
     agent.kill9()?;
     assert!(sshd.can_log_in("ubuntu", &alice)?, "{}", sshd.log().text()?);

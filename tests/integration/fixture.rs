@@ -50,7 +50,9 @@ impl Fixture {
         cloud.add_to_group("alice", "developers").await?;
         cloud.put_person_key("alice", &alice).await?;
         cloud.create_topic(Cloud::TOPIC).await?;
-        let sandbox = Sandbox::new()?;
+        // In memory: a disk that is busy with something else would be taken for a slow agent.
+        let agent = fleetkey_tests::program("fleetkey-agent");
+        let sandbox = Sandbox::options().in_memory().program(agent, "/usr/bin/fleetkey-agent").start()?;
         sandbox.add_account(ACCOUNT)?;
         Ok(Self { cloud, proxy, sandbox, alice })
     }

@@ -62,13 +62,17 @@ fn whoever_stops_the_helpers_in_their_home_does_not_hold_up_what_happens_to_othe
     agent.wait_ready()?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob])?;
     wait_for_status(&sandbox, "that mallory's file is not done", |now| {
+        // A helper that was too quick to be stopped gets a successor.
+        if holds(&sandbox, "mallory", &[&alice, &bob]).is_ok_and(|done| done) {
+            let _ = std::fs::remove_file(sandbox.path(key_file("mallory")));
+        }
         now["accounts"]["mallory"]["error"].as_str().is_some_and(|error| error.contains("answer"))
     })?;
     // The agent waited for mallory once, and does not do so again.
     let start = Instant::now();
     revoke(&sandbox, &alice)?;
     wait_for_keys(&sandbox, "ubuntu", &[&bob])?;
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(9), "{:?}", start.elapsed());
     // What a helper was to write when it was stopped is old by now: it is not the last word.
     drop(stopper);
     wait_for_keys(&sandbox, "mallory", &[&bob])?;
@@ -114,11 +118,11 @@ fn r9_what_stood_in_the_way_is_noticed_when_it_goes_and_not_only_at_the_next_try
     let _agent = in_step(&sandbox, &directory().grant("ubuntu", &["alice"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
     let file = key_file("ubuntu");
-    sandbox.run("sh", &["-c", &format!("rm {file} && mkdir {file}")])?;
-    // The waits double from a second on: 8 s lie before the try after this one.
-    wait_for_status(&sandbox, "some tries", |now| now["counters"]["write_failures"].as_u64() >= Some(5))?;
+    sandbox.run("sh", &["-c", &format!("until rm -rf {file} && mkdir {file}; do :; done")])?;
+    // The waits double from a second on, up to 15 s, which lie before the try after this one.
+    wait_for_status(&sandbox, "some tries", |now| now["counters"]["write_failures"].as_u64() >= Some(6))?;
     sandbox.run("rmdir", &[&file])?;
     let waited = wait_for_keys(&sandbox, "ubuntu", &[&alice])?;
-    assert!(waited < Duration::from_secs(4), "{waited:?}");
+    assert!(waited < Duration::from_secs(10), "{waited:?}");
     Ok(())
 }

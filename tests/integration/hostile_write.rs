@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use fleetkey_agent::write::{Account, Change, KeyFile, Outcome, WriteError, Writer};
 use nix::unistd::{Gid, Uid, geteuid};
@@ -117,7 +118,7 @@ impl Stage {
             assert!(Command::new("cp").args([&program, &reachable]).status().unwrap().success());
         }
         let script = self.script(name, &format!("{strace} {} \"$@\"", reachable.display()));
-        (Writer::new(script), trace)
+        (Writer::new(script).with_limit(LIMIT), trace)
     }
 
     /// A program of one shell line.
@@ -145,8 +146,11 @@ fn agent() -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", PROGRAM.get_or_init(open).as_raw_fd()))
 }
 
+/// How long a write may take that stands for nothing; the agent's own limit is too short for a disk that is busy.
+const LIMIT: Duration = Duration::from_mins(2);
+
 fn writer() -> Writer {
-    Writer::new(agent())
+    Writer::new(agent()).with_limit(LIMIT)
 }
 
 /// Whose a file is, who may do what with it, and what is in it.

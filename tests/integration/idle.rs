@@ -19,7 +19,7 @@ const AFTER: Duration = Duration::from_mins(1);
 /// How long it may take beyond that until the box is down.
 const SLACK: Duration = Duration::from_secs(50);
 
-const SSH: &str = "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no \
+const SSH: &str = "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=60 -o StrictHostKeyChecking=no \
                    -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i /opt/keys/alice";
 
 fn autostop(more: &str) -> Builder {
@@ -70,6 +70,11 @@ fn holders(booted: &SystemdBox) -> Vec<String> {
     let each = "for process in /proc/[0-9]*; do name=$(cat $process/comm 2>/dev/null || true); case $name in \
                 fleetkey+*) echo \"$(stat -c %U $process) $name\" ;; esac; done | sort";
     booted.sh(each).lines().map(str::to_owned).collect()
+}
+
+/// Those that were told to end may take a moment.
+fn wait_for_holders(booted: &SystemdBox, wanted: &[&str]) {
+    booted.wait_for(&format!("the holders to be {wanted:?}"), |booted| holders(booted) == wanted);
 }
 
 #[test]
@@ -128,9 +133,9 @@ fn an_ordinary_user_holds_it_off_by_stay_and_takes_it_back_and_is_told_at_login(
 
     // What is said later counts, and somebody else's word stands.
     booted.sh("fleetkey-agent stay 1h; runuser -u ubuntu -- fleetkey-agent stay 30m");
-    assert_eq!(holders(&booted), ["root fleetkey+60m", "ubuntu fleetkey+30m"]);
+    wait_for_holders(&booted, &["root fleetkey+60m", "ubuntu fleetkey+30m"]);
     booted.sh("runuser -u ubuntu -- fleetkey-agent stay --clear");
-    assert_eq!(holders(&booted), ["root fleetkey+60m"]);
+    wait_for_holders(&booted, &["root fleetkey+60m"]);
     booted.sh("fleetkey-agent stay --clear");
     wait_idle(&booted);
 
@@ -202,7 +207,7 @@ fn t8_a_hostile_user_can_hold_it_on_for_the_most_that_is_allowed_and_do_nothing_
     let started = Instant::now();
     // Somebody else's hold is not theirs to end.
     booted.sh("fleetkey-agent stay 1m; runuser -u ubuntu -- fleetkey-agent stay --clear");
-    assert_eq!(holders(&booted), ["root fleetkey+1m"]);
+    wait_for_holders(&booted, &["root fleetkey+1m"]);
     booted.sh("fleetkey-agent stay --clear");
     begin(&booted, "again", pretend);
     wait_held(&booted, "stay, by ubuntu");

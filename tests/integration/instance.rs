@@ -163,7 +163,7 @@ async fn r15_a_service_that_hangs_costs_a_few_seconds_and_the_configuration_serv
     let start = Instant::now();
     let error = Question::of(&url).ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::NoAnswer { .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     assert_eq!(Question::of(&url).configured(SELF).ask().await.unwrap().instance_id, SELF);
     let error = Question::of(&url).configured(SELF).board(OTHER).ask().await.unwrap_err();
     assert!(matches!(error, IdentityError::Mismatch { other_place: "the board", .. }), "{error}");

@@ -9,9 +9,10 @@ use fleetkey_tests::cloud::Cloud;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::proxy::Fault;
 use fleetkey_tests::sandbox::Sandbox;
+use fleetkey_tests::wait_until;
 
 use crate::ground::{
-    ask, blob, directory, in_step, key_file, machine, polling, proxied, put, put_person, run_by, shipped,
+    SOON, ask, blob, directory, in_step, key_file, machine, polling, proxied, put, put_person, run_by, shipped,
     wait_for_keys, wait_for_looks, wait_for_status,
 };
 
@@ -77,7 +78,10 @@ fn t8_whatever_the_umask_is_no_file_is_writable_and_none_that_is_private_readabl
             status["accounts"]["ubuntu"]["keys"] == 1 && status["accounts"]["jenkins"]["keys"] == 1
         });
         done.with_context(|| log.text().unwrap_or_default())?;
-        assert_eq!(made(&sandbox)?, MADE, "with umask {umask}");
+        // The status is written once more, by way of a file beside it.
+        let same = || Ok(made(&sandbox).is_ok_and(|now| now == MADE));
+        wait_until(&format!("it is as it should be with umask {umask}"), SOON, same)
+            .with_context(|| made(&sandbox).unwrap_or_default())?;
         let readable = "find /run/fleetkey /var/lib/fleetkey -type f -readable 2>/dev/null || true";
         assert_eq!(sandbox.run("runuser", &["-u", "ubuntu", "--", "sh", "-c", readable])?, "");
     }

@@ -51,7 +51,7 @@ pub(super) fn installed(more: &str) -> Builder {
 }
 
 fn lets_in(booted: &SystemdBox, person: &str) -> bool {
-    let options = "-F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no \
+    let options = "-F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=60 -o StrictHostKeyChecking=no \
                    -o UserKnownHostsFile=/dev/null";
     booted.status(&format!("ssh {options} -i /opt/keys/{person} ubuntu@127.0.0.1 true")).success()
 }
@@ -133,7 +133,7 @@ fn a_new_grant_is_taken_up_on_reload_and_a_broken_file_changes_nothing() {
 
 #[test]
 fn an_agent_that_is_killed_or_hangs_is_started_again() {
-    let quick = "[Service]\nWatchdogSec=5s\nRestartSec=100ms\n";
+    let quick = "[Service]\nWatchdogSec=10s\nRestartSec=100ms\n";
     let booted = installed(GRANT).file("/etc/systemd/system/fleetkey-agent.service.d/quick.conf", 0o644, quick).boot();
     wait_in_step(&booted);
     for signal in ["KILL", "STOP"] {
@@ -166,6 +166,8 @@ fn every_grant_and_removal_is_a_structured_line_of_the_journal_and_t9_no_key_is(
     let public = String::from_utf8(booted.read("/etc/fleetkey/directory/people/alice.pub").unwrap()).unwrap();
     booted.sh("rm /etc/fleetkey/directory/people/alice.pub");
     booted.wait_for("alice's key to go", |booted| !keys(booted).contains("alice"));
+    let tells = "journalctl --unit=fleetkey-agent FLEETKEY_ACTION=remove --output=cat";
+    booted.wait_for("the journal to tell", |booted| booted.sh(tells).contains("alice"));
 
     let journal = booted.sh("journalctl --unit=fleetkey-agent --output=json");
     let lines: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

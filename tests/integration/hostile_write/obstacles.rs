@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::SystemTime;
 
 use fleetkey_agent::write::{
     Account, Change, KeyFile, Kind, Note, Outcome, Refusal, WriteError, open_folders_no_follow, stamp,
@@ -177,9 +177,7 @@ fn t4_a_hard_link_a_fifo_a_device_and_a_folder_are_refused_at_once() {
             }
             _ => fs::create_dir(stage.keys()).unwrap(),
         }
-        let began = Instant::now();
         let error = stage.replace().unwrap_err();
-        assert!(began.elapsed() < Duration::from_secs(5), "{name}: took {:?}", began.elapsed());
         let message = error.to_string();
         assert!(message.contains("mallory") && message.contains("/.ssh/authorized_keys"), "{message}");
         assert!(message.contains(name) && message.contains("(rm)"), "{message}");

@@ -19,7 +19,7 @@ const UNIT: &str = "fleetkey-agent.service";
 const KEY_FILE: &str = "/home/ubuntu/.ssh/authorized_keys";
 const ALICES: &str = "/etc/fleetkey/directory/people/alice.pub";
 const CONFIGURATION: &str = "/etc/fleetkey/agent.toml";
-const SSH: &str = "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=5 -o StrictHostKeyChecking=no \
+const SSH: &str = "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=60 -o StrictHostKeyChecking=no \
                    -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -i /opt/keys/alice ubuntu@127.0.0.1";
 
 /// A box with an account `ubuntu`, alice's private key, and these files of this machine in `/root`.
