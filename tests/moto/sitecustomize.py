@@ -1,11 +1,15 @@
-"""What moto gets wrong in a way that nobody here can forgive, put right. Python itself loads this when moto_server starts
-(`tests/src/moto.rs`)."""
+"""What moto gets wrong, or is too slow at, in a way that nobody here can forgive, put right. Python itself loads this when
+moto_server starts (`tests/src/moto.rs`)."""
 
+import functools
 import itertools
 import random
+import threading
 
 from moto.ec2.models import elastic_network_interfaces
+from moto.ec2.models.security_groups import SecurityGroupBackend
 from moto.ec2.models.tags import TagBackend
+from moto.iam.models import IAMBackend
 from moto.s3.responses import S3Response
 
 
@@ -54,3 +58,27 @@ def tags_of_one(answer):
 
 
 TagBackend.describe_tags = tags_of_one(TagBackend.describe_tags)
+
+
+_alone = threading.RLock()
+
+
+def one_at_a_time(kind, *names):
+    """moto looks whether there is one of this name, or version, and makes it, in two steps: of two requests at once, both
+    would be the first."""
+    for name in names:
+        setattr(kind, name, alone(getattr(kind, name)))
+
+
+def alone(answer):
+    @functools.wraps(answer)
+    def guarded(*args, **kwargs):
+        with _alone:
+            return answer(*args, **kwargs)
+
+    return guarded
+
+
+one_at_a_time(SecurityGroupBackend, "create_security_group")
+one_at_a_time(IAMBackend, "create_role", "create_instance_profile")
+one_at_a_time(S3Response, "put_object")
