@@ -71,7 +71,17 @@ fn list(bench: &mut Bench) -> Result<()> {
     fleetkey.args(["list", "--namespace", NAMESPACE]);
     let rows = output(&mut fleetkey)?.lines().count();
     ensure!(rows == BOXES + 1, "fleetkey list prints {rows} lines of {BOXES} boxes");
-    let ours = repeat_alone(many, &fleetkey)?;
+    // By turns, since moto may become faster or slower meanwhile.
+    let (mut ours, mut moto, mut own, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0.0_f64);
+    for _ in 0..many {
+        let once = repeat_alone(1, &fleetkey)?;
+        let whole = Samples::milliseconds(once.times)?.median();
+        let asked = milliseconds(bench.runtime.block_on(describe(&cloud))?);
+        ours.push(whole);
+        moto.push(asked);
+        own.push(whole - asked);
+        peak = peak.max(once.peak);
+    }
 
     bench.progress.say("controller: awscli");
     let mut aws = rivals.aws()?;
@@ -79,18 +89,16 @@ fn list(bench: &mut Bench) -> Result<()> {
     let found = output(&mut aws)?.matches("\"InstanceId\"").count();
     ensure!(found == BOXES, "aws ec2 describe-instances prints {found} instances of {BOXES}");
     let theirs = repeat_alone(few, &aws)?;
-    let moto = bench.runtime.block_on(describe(&cloud, few))?;
 
     let what = format!("`fleetkey list` of {BOXES} boxes");
-    let (time, rival) = (Samples::milliseconds(ours.times)?, Samples::milliseconds(theirs.times)?);
-    let own = time.median() - moto.median();
+    let (time, rival) = (Samples::new(ours)?, Samples::milliseconds(theirs.times)?);
     let name = "aws ec2 describe-instances";
     let rows = &mut bench.report.rows;
     rows.push(Row::new(&what, Unit::Milliseconds, &time).next_to(name, &rival));
-    rows.push(Row::new("of it moto: the same call made by the bench", Unit::Milliseconds, &moto));
-    let own = Samples::one(own)?;
-    rows.push(Row::new("the rest, its own: difference of the medians", Unit::Milliseconds, &own).aim(40.0));
-    let (peak, rival) = (Samples::one(ours.peak)?, Samples::one(theirs.peak)?);
+    rows.push(Row::new("of it moto: the same call made by the bench", Unit::Milliseconds, &Samples::new(moto)?));
+    let own = Samples::new(own)?;
+    rows.push(Row::new("the rest, its own: of each run and the call after it", Unit::Milliseconds, &own).aim(40.0));
+    let (peak, rival) = (Samples::one(peak)?, Samples::one(theirs.peak)?);
     rows.push(Row::new(format!("{what}: peak memory"), Unit::Mebibytes, &peak).aim(20.0).next_to(name, &rival));
     bench.report.notes.push(format!(
         "List: the whole program, its table read by nobody. moto, in Python, takes most of the time to write an answer \
@@ -179,21 +187,17 @@ pub(super) async fn any_image(cloud: &Cloud) -> Result<String> {
     images.into_iter().find_map(|image| image.image_id).context("moto has images")
 }
 
-/// The call that `list` makes, by the bench: the same filters, since each costs moto time.
-async fn describe(cloud: &Cloud, runs: usize) -> Result<Samples> {
-    let mut times = Vec::new();
-    for _ in 0..runs {
-        let start = Instant::now();
-        let name = Filter::builder().name("tag:Name").values("bench_*").build();
-        let boxes = Filter::builder().name("tag-key").values("generation").build();
-        let live = Filter::builder().name("instance-state-name");
-        let live = live.set_values(Some(LIVE.map(str::to_owned).to_vec())).build();
-        let call = cloud.ec2().describe_instances().filters(name).filters(boxes).filters(live);
-        let found = call.max_results(1000).send().await?;
-        ensure!(found.reservations().iter().map(|it| it.instances().len()).sum::<usize>() == BOXES, "not all boxes");
-        times.push(milliseconds(start.elapsed()));
-    }
-    Samples::new(times)
+/// The call that `list` makes, by the bench: the same filters, since each costs moto time; how long it takes.
+async fn describe(cloud: &Cloud) -> Result<Duration> {
+    let start = Instant::now();
+    let name = Filter::builder().name("tag:Name").values("bench_*").build();
+    let boxes = Filter::builder().name("tag-key").values("generation").build();
+    let live = Filter::builder().name("instance-state-name");
+    let live = live.set_values(Some(LIVE.map(str::to_owned).to_vec())).build();
+    let call = cloud.ec2().describe_instances().filters(name).filters(boxes).filters(live);
+    let found = call.max_results(1000).send().await?;
+    ensure!(found.reservations().iter().map(|it| it.instances().len()).sum::<usize>() == BOXES, "not all boxes");
+    Ok(start.elapsed())
 }
 
 /// What a launch needs to be there: an image of the role's kind, and a key pair.
