@@ -60,25 +60,28 @@ def tags_of_one(answer):
 TagBackend.describe_tags = tags_of_one(TagBackend.describe_tags)
 
 
-_alone = threading.RLock()
-
-
-def one_at_a_time(kind, *names):
+def one_at_a_time(kind, name, lock_of):
     """moto looks whether there is one of this name, or version, and makes it, in two steps: of two requests at once, both
     would be the first."""
-    for name in names:
-        setattr(kind, name, alone(getattr(kind, name)))
+    answer = getattr(kind, name)
 
-
-def alone(answer):
     @functools.wraps(answer)
-    def guarded(*args, **kwargs):
-        with _alone:
-            return answer(*args, **kwargs)
+    def alone(self, *args, **kwargs):
+        with lock_of(self):
+            return answer(self, *args, **kwargs)
 
-    return guarded
+    setattr(kind, name, alone)
 
 
-one_at_a_time(SecurityGroupBackend, "create_security_group")
-one_at_a_time(IAMBackend, "create_role", "create_instance_profile")
-one_at_a_time(S3Response, "put_object")
+def of_the_account(backend):
+    """A lock of this backend's own: moto makes backends, with a security group in them, under a lock of its own, for which
+    whoever holds one that is shared by all may be waiting."""
+    return backend.__dict__.setdefault("_alone", threading.RLock())
+
+
+_of_objects = threading.RLock()
+
+one_at_a_time(SecurityGroupBackend, "create_security_group", of_the_account)
+one_at_a_time(IAMBackend, "create_role", of_the_account)
+one_at_a_time(IAMBackend, "create_instance_profile", of_the_account)
+one_at_a_time(S3Response, "put_object", lambda _: _of_objects)
