@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result};
 use fleetkey_tests::agent::Agent;
 use fleetkey_tests::keys::TestKey;
 use fleetkey_tests::proxy::count;
+use fleetkey_tests::sandbox::Sandbox;
 use fleetkey_tests::wait_until;
 use serde_json::Value;
 
-use super::fixture::{Fixture, INSTANCE, SOON, syncs};
+use super::fixture::{ACCOUNT, Fixture, INSTANCE, SOON, syncs};
 
 /// What a look makes of calls where one group, one person and one user are granted and nothing changed, with the
 /// registries `s3` and `ec2`: group and user each one; in the bucket one listing for each of the three persons, one of
@@ -134,7 +135,10 @@ fn texts(bytes: &[u8], prefix: &str) -> Vec<String> {
 // moto does not speak the protocol that the SDK uses for CloudWatch (Smithy RPC v2, CBOR): the request is looked at.
 #[tokio::test]
 async fn memory_and_disk_use_go_to_cloudwatch_by_the_names_that_cgcloud_gave_them() -> Result<()> {
-    let fixture = Fixture::new().await?;
+    let mut fixture = Fixture::new().await?;
+    // What is in memory is no disk to tell of.
+    fixture.sandbox = Sandbox::new()?;
+    fixture.sandbox.add_account(ACCOUNT)?;
     let _agent = Agent::start(&fixture.sandbox, &fixture.config().set("metrics.enabled", true))?;
     let mut report = None;
     wait_until("the first report comes at once", SOON, || {
