@@ -61,8 +61,8 @@ async fn a_look_that_finds_no_change_fetches_no_key_and_makes_few_calls() -> Res
     fixture.wait_status("two more are done", |status| looks(status) >= start + 2)?;
     let made = looks(&fixture.status()?) - start;
     let mut calls = count(&fixture.proxy.take_calls());
-    // Of a status object that took its time.
-    calls.remove("s3:PutObject");
+    // The status object may be put once, late; one for each look would be too many.
+    assert!(calls.remove("s3:PutObject").unwrap_or_default() <= 1);
     assert_eq!(calls, look_calls(made));
     Ok(())
 }

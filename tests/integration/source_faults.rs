@@ -107,7 +107,7 @@ fn r3_a_group_that_fails_is_kept_as_it_was_and_the_others_are_kept_current() -> 
     let mut agent = in_step(&sandbox, &directory().grant("ubuntu", &["@@ops", "@@devs"]))?;
     wait_for_keys(&sandbox, "ubuntu", &[&alice, &bob])?;
 
-    // A list that somebody else could have written is not believed. It is nobody else's at no time.
+    // A list that somebody else could have written is not believed. Where the agent looks it is never root's.
     sandbox.write(format!("{SOURCE}/aside"), "carol\n")?;
     sandbox.run("sh", &["-c", &format!("cd {SOURCE} && chown ubuntu aside && mv aside groups/ops")])?;
     put_group(&sandbox, "devs", &["dave"])?;

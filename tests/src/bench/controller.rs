@@ -187,7 +187,7 @@ pub(super) async fn any_image(cloud: &Cloud) -> Result<String> {
     images.into_iter().find_map(|image| image.image_id).context("moto has images")
 }
 
-/// The call that `list` makes, by the bench: the same filters, since each costs moto time; how long it takes.
+/// How long the call takes that `list` makes, by the bench: the same filters, since each costs moto time.
 async fn describe(cloud: &Cloud) -> Result<Duration> {
     let start = Instant::now();
     let name = Filter::builder().name("tag:Name").values("bench_*").build();
